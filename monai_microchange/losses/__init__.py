@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses of the change network."""
+
+from monai_microchange.losses.scales import DeepScalesLoss
+
+__all__ = ["DeepScalesLoss"]

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MONAI transforms over pairs of scans: alignment, harmonisation, anatomy, simulated change."""
+
+from monai_microchange.transforms.alignment import AlignMidSpaced
+from monai_microchange.transforms.anatomy import (
+    MergeAnatomyd,
+    SegmentAnatomyd,
+    anatomy_probabilities,
+    clean_brain,
+    merge_anatomy,
+)
+from monai_microchange.transforms.harmonize import HarmonizeVisitsd, local_standardize, robust_standardize
+from monai_microchange.transforms.lesion_change import RandSimulateChanged, insert_lesion, visible_change
+from monai_microchange.transforms.midspace import MidSpace, half_rigid, mean_rigid, mid_space
+from monai_microchange.transforms.paint_labels import RandPaintLabelsd, paint_labels
+from monai_microchange.transforms.registration import RigidRegistration, register_pair
+
+__all__ = [
+    "AlignMidSpaced",
+    "HarmonizeVisitsd",
+    "MergeAnatomyd",
+    "MidSpace",
+    "RandPaintLabelsd",
+    "RandSimulateChanged",
+    "RigidRegistration",
+    "SegmentAnatomyd",
+    "anatomy_probabilities",
+    "clean_brain",
+    "half_rigid",
+    "insert_lesion",
+    "local_standardize",
+    "mean_rigid",
+    "merge_anatomy",
+    "mid_space",
+    "paint_labels",
+    "register_pair",
+    "robust_standardize",
+    "visible_change",
+]
