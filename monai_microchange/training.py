@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training step of our bundles, for MONAI's `SupervisedTrainer`, and how a broken run goes on."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,18 @@ __all__ = ["AllScalesInferer", "autocast_iteration", "loss_of", "run_or_resume"]
 class AllScalesInferer(SimpleInferer):
     """Ask a network for its logits at every scale (`forward_scales`), as deep supervision needs them."""
 
-    def __call__(self, inputs: torch.Tensor, network: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Return the list of logits, finest first, that `network.forward_scales` gives for `inputs`."""
-        module = network.module if hasattr(network, "module") else network
+        # what wraps a network for several devices keeps it as `module`
+        module: Any = getattr(network, "module", network)
         return module.forward_scales(inputs)
 
 
 def autocast_iteration(engine: SupervisedTrainer, batchdata: dict[str, torch.Tensor]) -> dict[str, Any]:
     """One step in bfloat16 autocast on whatever device the engine has (MONAI's own autocast knows CUDA alone).
 
-    Pass it as `iteration_update` of a `SupervisedTrainer`. Gradients are clipped to norm 1; a step whose loss is not finite
-    is not taken.
+    Pass it as `iteration_update` of a `SupervisedTrainer`. Gradients are clipped to norm 1; a step whose loss is not
+    finite is not taken.
 
     Returns:
         The engine's output: image, label and loss, under MONAI's `CommonKeys`.

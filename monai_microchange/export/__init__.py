@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write results in the formats of others: NIfTI, Slicer segmentation, ITK transform, table."""
 
-from .itk_transform import write_transform
-from .native import change_in_native_space
-from .nifti import write_nifti
-from .slicer import COLOURS, write_seg_nrrd
-from .table import TABLE_COLUMNS, lesion_row, write_table
+from monai_microchange.export.itk_transform import write_transform
+from monai_microchange.export.native import change_in_native_space
+from monai_microchange.export.nifti import write_nifti
+from monai_microchange.export.slicer import COLOURS, write_seg_nrrd
+from monai_microchange.export.table import TABLE_COLUMNS, lesion_row, write_table
 
 __all__ = [
     "COLOURS",

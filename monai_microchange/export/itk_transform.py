@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from .._frames import transform_from_matrix
+from monai_microchange._frames import transform_from_matrix
 
 __all__ = ["write_transform"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..enums import ChangeType
+from monai_microchange.enums import ChangeType
 
 __all__ = ["change_in_native_space"]
 

@@ -8,7 +8,7 @@ from typing import Literal
 import nibabel as nib
 import numpy as np
 
-from .._frames import spacing_from_affine
+from monai_microchange._frames import spacing_from_affine
 
 __all__ = ["write_nifti"]
 

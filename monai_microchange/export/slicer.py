@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import slicerio
 
-from .._frames import LPS_FROM_RAS
-from ..enums import ChangeType
+from monai_microchange._frames import LPS_FROM_RAS
+from monai_microchange.enums import ChangeType
 
 __all__ = ["COLOURS", "write_seg_nrrd"]
 

@@ -5,7 +5,7 @@ import csv
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..postprocessing import Lesion
+from monai_microchange.postprocessing import Lesion
 
 __all__ = ["TABLE_COLUMNS", "lesion_row", "write_table"]
 

@@ -54,7 +54,10 @@ class DeepScalesLoss(nn.Module):
         self.loss = loss
 
     def forward(self, scales: Sequence[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
-        """Loss of logits (B, C, *spatial / 2**i), finest first, against labels (B, 1, *spatial). A single tensor is one scale."""
+        """Loss of logits (B, C, *spatial / 2**i), finest first, against labels (B, 1, *spatial).
+
+        A single tensor is one scale.
+        """
         if isinstance(scales, torch.Tensor):
             scales = [scales]
         weights = [0.5**i for i in range(len(scales))]

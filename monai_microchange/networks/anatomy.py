@@ -7,6 +7,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from monai_microchange._shipped import shipped_bundle
+from monai_microchange.networks.weights import with_weights
 
 __all__ = ["load_anatomy_network"]
 
@@ -22,10 +23,10 @@ def load_anatomy_network(bundle: str | Path | None = None) -> torch.nn.Module:
 
     Raises:
         FileNotFoundError: if the bundle has no weights.
+        ValueError: if they are those of another network.
     """
     folder = Path(bundle) if bundle is not None else shipped_bundle("head_anatomy")
     parser = ConfigParser()
     parser.read_config(str(folder / "configs" / "train.yaml"))
     network = parser.get_parsed_content("network_def")
-    network.load_state_dict(torch.load(folder / "models" / "model.pt", map_location="cpu", weights_only=True))
-    return network.eval()
+    return with_weights(network, folder / "models" / "model.pt")

@@ -7,7 +7,7 @@ import cc3d
 import numpy as np
 from scipy.ndimage import binary_closing, binary_erosion, uniform_filter
 
-from ..enums import Anatomy
+from monai_microchange.enums import Anatomy
 
 __all__ = ["visit_lesions"]
 

@@ -6,11 +6,11 @@ from typing import Any
 import cc3d
 import numpy as np
 
-from .._frames import apply_affine, spacing_from_affine
-from ..enums import ChangeType
-from .location import locate_lesions
-from .records import Lesion, MidMaps
-from .types import ChangeMaps
+from monai_microchange._frames import apply_affine, spacing_from_affine
+from monai_microchange.enums import ChangeType
+from monai_microchange.postprocessing.location import locate_lesions
+from monai_microchange.postprocessing.records import Lesion, MidMaps
+from monai_microchange.postprocessing.types import ChangeMaps
 
 __all__ = ["list_lesions"]
 

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.ndimage import binary_erosion
 from scipy.spatial import KDTree
 
-from ..enums import Anatomy, Location
+from monai_microchange.enums import Anatomy, Location
 
 __all__ = ["locate_lesions"]
 

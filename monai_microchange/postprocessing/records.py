@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..enums import ChangeType, Location
+from monai_microchange.enums import ChangeType, Location
 
 __all__ = ["Lesion", "MidMaps"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cc3d
 import numpy as np
 
-from ..enums import ChangeType
+from monai_microchange.enums import ChangeType
 
 __all__ = ["ChangeMaps", "find_changes"]
 

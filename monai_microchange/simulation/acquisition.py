@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from .._frames import apply_affine, array_from_image, image_from_array
+from monai_microchange._frames import apply_affine, array_from_image, image_from_array
 
 __all__ = ["Protocol", "draw_pose", "acquire"]
 

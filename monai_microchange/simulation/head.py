@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..enums import Anatomy
+from monai_microchange.enums import Anatomy
 
 __all__ = ["Head", "build_head"]
 

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .._frames import apply_affine
-from ..enums import Anatomy, ChangeType, Location
+from monai_microchange._frames import apply_affine
+from monai_microchange.enums import Anatomy, ChangeType, Location
 
 __all__ = ["PlantedLesion", "draw_lesions"]
 

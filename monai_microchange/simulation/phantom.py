@@ -9,11 +9,11 @@ from monai.data import MetaTensor
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .._frames import apply_affine
-from ..enums import VISITS
-from .acquisition import Protocol, acquire, draw_pose
-from .head import build_head
-from .lesions import PlantedLesion, draw_lesions
+from monai_microchange._frames import apply_affine
+from monai_microchange.enums import VISITS
+from monai_microchange.simulation.acquisition import Protocol, acquire, draw_pose
+from monai_microchange.simulation.head import build_head
+from monai_microchange.simulation.lesions import PlantedLesion, draw_lesions
 
 __all__ = ["Phantom", "make_phantom"]
 

@@ -12,8 +12,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from pydicom.valuerep import DSfloat
 
-from .._frames import LPS_FROM_RAS, spacing_from_affine
-from .acquisition import Protocol
+from monai_microchange._frames import LPS_FROM_RAS, spacing_from_affine
+from monai_microchange.simulation.acquisition import Protocol
 
 __all__ = ["write_series"]
 

@@ -14,11 +14,11 @@ import nibabel as nib
 import numpy as np
 from monai.data import MetaTensor
 
-from .. import __version__
-from ..data.errors import InputError
-from ..enums import VISITS, ChangeType
-from .phantom import Phantom
-from .phantom_dicom import write_series
+from monai_microchange import __version__
+from monai_microchange.data.errors import InputError
+from monai_microchange.enums import VISITS, ChangeType
+from monai_microchange.simulation.phantom import Phantom
+from monai_microchange.simulation.phantom_dicom import write_series
 
 __all__ = ["write_phantom"]
 

@@ -13,19 +13,23 @@ from monai_microchange.transforms.harmonize import HarmonizeVisitsd, local_stand
 from monai_microchange.transforms.lesion_change import RandSimulateChanged, insert_lesion, visible_change
 from monai_microchange.transforms.midspace import MidSpace, half_rigid, mean_rigid, mid_space
 from monai_microchange.transforms.paint_labels import RandPaintLabelsd, paint_labels
+from monai_microchange.transforms.region import AssessRegiond, ReadUserMasksd, foreground
 from monai_microchange.transforms.registration import RigidRegistration, register_pair
 
 __all__ = [
     "AlignMidSpaced",
+    "AssessRegiond",
     "HarmonizeVisitsd",
     "MergeAnatomyd",
     "MidSpace",
     "RandPaintLabelsd",
     "RandSimulateChanged",
+    "ReadUserMasksd",
     "RigidRegistration",
     "SegmentAnatomyd",
     "anatomy_probabilities",
     "clean_brain",
+    "foreground",
     "half_rigid",
     "insert_lesion",
     "local_standardize",

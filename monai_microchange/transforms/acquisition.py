@@ -70,8 +70,9 @@ def through_slices(volume: torch.Tensor, protocol: SliceProtocol) -> tuple[torch
         protocol: thickness, pose and so on.
 
     Returns:
-        The slices (C, *acquired), and the matrix (4, 4) from voxel index of the volume to voxel index of the slices that puts
-        them back: `resample_voxels(slices, matrix, volume.shape[1:])`, with the protocol's residual misalignment.
+        The slices (C, *acquired), and the matrix (4, 4) from voxel index of the volume to voxel index of the slices
+        that puts them back: `resample_voxels(slices, matrix, volume.shape[1:])`, with the protocol's residual
+        misalignment.
     """
     voxel = np.full(3, protocol.in_plane_mm)
     voxel[protocol.axis] = protocol.thickness_mm

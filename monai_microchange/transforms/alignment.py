@@ -2,7 +2,7 @@
 """Bring two visits into their mid-space, and results back onto each native grid."""
 
 from collections.abc import Hashable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -10,9 +10,11 @@ from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform, SpatialResample
 from monai.utils import TraceKeys
 
+from monai_microchange.data import InputError
 from monai_microchange.enums import VISITS
 from monai_microchange.transforms.midspace import MidSpace, mid_space
-from monai_microchange.transforms.registration import register_pair
+from monai_microchange.transforms.region import USER_MASKS
+from monai_microchange.transforms.registration import RigidRegistration, register_pair
 
 __all__ = ["AlignMidSpaced"]
 
@@ -20,23 +22,24 @@ __all__ = ["AlignMidSpaced"]
 class AlignMidSpaced(MapTransform, InvertibleTransform):
     """Register two visits and resample each, once, into the space half-way between them.
 
-    Both get the same linear interpolation, so neither looks sharper than the other for it. `inverse` brings whatever lies
-    under the visits' keys, scans or masks, back onto the native grids (use `mode="nearest"` for masks).
+    Both get the same linear interpolation, so neither looks sharper than the other for it. `inverse` brings whatever
+    lies under the visits' keys, scans or masks, back onto the native grids (use `mode="nearest"` for masks).
 
-    Beside `baseline` and `followup` it moves further modalities (`baseline+T1`), and the anatomy that `SegmentAnatomyd` saw:
-    of that only the affine changes, and its brain mask guides the registration.
+    Beside `baseline` and `followup` it moves further modalities (`baseline+T1`), the user's masks, and the anatomy that `SegmentAnatomyd`
+    saw: of that only the affine changes, and its brain mask guides the registration.
 
     Args:
         spacing_mm: voxel size of mid-space.
         mode: interpolation, as in MONAI's `SpatialResample`.
         seed: of the registration's sampling.
+        min_overlap: least share of the smaller head (or foreground) that the other scan must cover.
 
     Returns:
         A copy of the data with scans (C, I, J, K) on one grid; `mid_space`, the `MidSpace`; `registration`, its
         `RigidRegistration`; `field_of_view`, (1, I, J, K) uint8, 1 where both scans were acquired.
 
     Raises:
-        ValueError: if the scans cannot be brought to overlap.
+        InputError: if the scans cannot be brought to overlap enough.
 
     Example:
         >>> from monai.transforms import Compose
@@ -45,26 +48,19 @@ class AlignMidSpaced(MapTransform, InvertibleTransform):
         >>> # pipeline({"baseline": "first.nii.gz", "followup": "second.nii.gz"})
     """
 
-    def __init__(self, *, spacing_mm: float = 1.0, mode: str = "bilinear", seed: int = 1):
+    def __init__(self, *, spacing_mm: float = 1.0, mode: str = "bilinear", seed: int = 1, min_overlap: float = 0.5):
         super().__init__(VISITS)
         if spacing_mm <= 0:
             raise ValueError(f"spacing_mm must be above 0; got {spacing_mm}")
         self.spacing_mm = spacing_mm
         self.mode = mode
         self.seed = seed
+        self.min_overlap = min_overlap
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Align the visits in `data`."""
         out = dict(data)
-        baseline, followup = (out[visit] for visit in VISITS)
-        masks = {f"{visit}_mask": out.get(f"{visit}_brain") for visit in VISITS}
-        registration = register_pair(baseline, followup, **masks, seed=self.seed)
-        space = mid_space(
-            registration.baseline_to_followup,
-            (baseline.affine.numpy(), tuple(baseline.shape[1:])),
-            (followup.affine.numpy(), tuple(followup.shape[1:])),
-            spacing_mm=self.spacing_mm,
-        )
+        registration, space = self._register(out)
         field_of_view = torch.ones(1, *space.shape, dtype=torch.uint8)
         for visit in VISITS:
             whole = MetaTensor(torch.ones_like(out[visit][:1].as_tensor()), affine=out[visit].affine)
@@ -75,6 +71,8 @@ class AlignMidSpaced(MapTransform, InvertibleTransform):
                 out[key] = self._move(native, space, visit, padding_mode="border")
                 extra = {"affine": native.affine.tolist(), "scan_to_mid": _scan_to_mid(space, visit).tolist()}
                 self.push_transform(out[key], orig_size=tuple(native.shape[1:]), extra_info=extra)
+            for key in [name for name, of in USER_MASKS.items() if of == visit and name in out]:
+                out[key] = self._move(out[key], space, visit, mode="nearest", padding_mode="zeros")
             for key in (f"{visit}_anatomy", f"{visit}_brain"):
                 if key in out:
                     moved = out[key].clone()
@@ -84,10 +82,27 @@ class AlignMidSpaced(MapTransform, InvertibleTransform):
         out["field_of_view"] = MetaTensor(field_of_view, affine=torch.as_tensor(space.affine))
         return out
 
-    def _move(self, scan: MetaTensor, space: MidSpace, visit: str, *, padding_mode: str) -> MetaTensor:
-        moved = MetaTensor(scan, meta=dict(scan.meta))
+    def _register(self, data: Mapping[Hashable, Any]) -> tuple[RigidRegistration, MidSpace]:
+        masks = {f"{visit}_mask": data.get(f"{visit}_brain") for visit in VISITS}
+        grids = [(data[visit].affine.numpy(), tuple(data[visit].shape[1:])) for visit in VISITS]
+        try:
+            registration = register_pair(*(data[visit] for visit in VISITS), **masks, seed=self.seed)
+            space = mid_space(registration.baseline_to_followup, *grids, spacing_mm=self.spacing_mm)
+        except ValueError as error:
+            raise InputError(f"baseline and followup cannot be aligned: {error}") from error
+        if registration.overlap < self.min_overlap:
+            raise InputError(
+                f"baseline and followup: expected an overlap of at least {self.min_overlap:.0%} of the head, got "
+                f"{registration.overlap:.0%}; give scans that show the same part of the body."
+            )
+        return registration, space
+
+    def _move(
+        self, scan: MetaTensor, space: MidSpace, visit: str, *, padding_mode: str, mode: str | None = None
+    ) -> MetaTensor:
+        moved = scan.clone()  # with what was applied before, so that a whole Compose inverts
         moved.affine = torch.as_tensor(_scan_to_mid(space, visit)) @ scan.affine
-        moved = _resample(moved, torch.as_tensor(space.affine), space.shape, self.mode, padding_mode)
+        moved = _resample(moved, torch.as_tensor(space.affine), space.shape, mode or self.mode, padding_mode)
         moved.affine = torch.as_tensor(space.affine)  # as it was asked for, without rounding
         return moved
 
@@ -95,8 +110,8 @@ class AlignMidSpaced(MapTransform, InvertibleTransform):
         """Bring `baseline` and `followup` (and further modalities) back onto their native grids.
 
         Args:
-            data: what `__call__` returned; the images under the visits' keys may have been replaced, by masks on the same
-                grid that kept the images' `applied_operations`.
+            data: what `__call__` returned; the images under the visits' keys may have been replaced, by masks on the
+                same grid that kept the images' `applied_operations`.
             mode: interpolation on the way back; the forward one by default.
         """
         out = dict(data)
@@ -114,9 +129,9 @@ class AlignMidSpaced(MapTransform, InvertibleTransform):
 def _resample(
     image: MetaTensor, affine: torch.Tensor, shape: tuple[int, ...], mode: str, padding_mode: str
 ) -> MetaTensor:
-    onto = SpatialResample(mode=mode, padding_mode=padding_mode, dtype=torch.float64)
+    onto = SpatialResample(mode=mode, padding_mode=padding_mode, dtype=np.float64)
     with onto.trace_transform(False):
-        return onto(image, dst_affine=affine, spatial_size=shape).to(torch.float32)
+        return cast(MetaTensor, onto(image, dst_affine=affine, spatial_size=shape).to(torch.float32))
 
 
 def _scan_to_mid(space: MidSpace, visit: str) -> np.ndarray:

@@ -2,6 +2,7 @@
 """Coarse anatomy of a scan of any contrast: the brain region, white matter, ventricles."""
 
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -35,13 +36,13 @@ def anatomy_probabilities(image: MetaTensor, network: torch.nn.Module) -> MetaTe
     Returns:
         (7, *spatial) with its affine.
     """
-    coarse = Orientation(axcodes="RAS", labels=None)(image)
-    coarse = Spacing(pixdim=[SPACING_MM] * 3, mode="bilinear", padding_mode="zeros")(coarse)
-    scaled = ScaleIntensityRangePercentiles(0.5, 99.5, 0.0, 1.0, clip=True)(coarse)
+    upright = cast(torch.Tensor, Orientation(axcodes="RAS", labels=None)(image))
+    coarse = cast(MetaTensor, Spacing(pixdim=[SPACING_MM] * 3, mode="bilinear", padding_mode="zeros")(upright))
+    scaled = torch.as_tensor(ScaleIntensityRangePercentiles(0.5, 99.5, 0.0, 1.0, clip=True)(coarse.as_tensor()))
     size = scaled.shape[1:]
     # three halvings of the grid
     sides = [side for extent in reversed(size) for side in (0, -extent % 8)]
-    x = F.pad(torch.as_tensor(scaled.as_tensor(), dtype=torch.float32)[None], sides)
+    x = F.pad(scaled.float()[None], sides)
     device = next(network.parameters()).device
     with torch.inference_mode():
         logits = network(x.to(device))[0].float().cpu()
@@ -99,7 +100,8 @@ def merge_anatomy(probabilities: Sequence[MetaTensor], grid: MetaTensor) -> Meta
 class SegmentAnatomyd(MapTransform):
     """Add what a network sees of the anatomy in each scan, and a brain mask, on grids of their own (2 mm).
 
-    For a key `baseline` these are `baseline_anatomy` (7, *spatial), probabilities, and `baseline_brain` (1, *spatial), uint8.
+    For a key `baseline` these are `baseline_anatomy` (7, *spatial), probabilities, and `baseline_brain` (1, *spatial),
+    uint8.
 
     Args:
         keys: scans (1, I, J, K), each with its affine.
@@ -113,7 +115,7 @@ class SegmentAnatomyd(MapTransform):
         super().__init__(keys)
         self.network = network.eval()
 
-    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Segment the scans of `data`, each by itself."""
         out = dict(data)
         for key in self.key_iterator(out):
@@ -122,21 +124,23 @@ class SegmentAnatomyd(MapTransform):
             if not labels.any():
                 raise ValueError(f"no brain was found in the {key} scan: give a brain mask, or work without a region")
             out[f"{key}_anatomy"] = probability
-            out[f"{key}_brain"] = MetaTensor(torch.from_numpy((labels > 0)[None]).to(torch.uint8), affine=probability.affine)
+            out[f"{key}_brain"] = MetaTensor(
+                torch.from_numpy((labels > 0)[None]).to(torch.uint8), affine=probability.affine
+            )
         return out
 
 
 class MergeAnatomyd(MapTransform):
     """Merge the anatomy of all scans into one label map on their common grid, with the brain mask.
 
-    Takes what `SegmentAnatomyd` added, and puts `anatomy` and `brain`, (1, I, J, K) and uint8, in its place. A `brain` that is
-    already there is kept.
+    Takes what `SegmentAnatomyd` added, and puts `anatomy` and `brain`, (1, I, J, K) and uint8, in its place. A `brain`
+    that is already there is kept.
 
     Args:
         keys: scans on one grid.
     """
 
-    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Merge the anatomy in `data`."""
         out = dict(data)
         keys = list(self.key_iterator(out))
@@ -144,5 +148,5 @@ class MergeAnatomyd(MapTransform):
         for key in keys:
             del out[f"{key}_brain"]
         out["anatomy"] = anatomy
-        out.setdefault("brain", MetaTensor((anatomy.as_tensor() > 0).to(torch.uint8), affine=anatomy.affine))
+        out["brain"] = MetaTensor((anatomy.as_tensor() > 0).to(torch.uint8), affine=anatomy.affine)
         return out

@@ -47,9 +47,9 @@ def local_standardize(
 ) -> torch.Tensor:
     """Subtract a local mean and divide by a local standard deviation.
 
-    Takes out what differs slowly between two visits (bias field, scanner), and keeps what differs fast (lesions). Means are
-    Gaussian-weighted and taken inside the mask alone; they are computed on a four times coarser grid, which a Gaussian this
-    wide does not notice.
+    Takes out what differs slowly between two visits (bias field, scanner), and keeps what differs fast (lesions). Means
+    are Gaussian-weighted and taken inside the mask alone; they are computed on a four times coarser grid, which a
+    Gaussian this wide does not notice.
 
     Args:
         image: (1, *spatial), 3D, isotropic.
@@ -94,20 +94,31 @@ def _gaussian_blur(x: torch.Tensor, sigma: float) -> torch.Tensor:
 class HarmonizeVisitsd(MapTransform):
     """Turn each visit's scan into two channels: standardised over the brain, and standardised locally.
 
-    Each visit is treated by itself and alike: neither is mapped onto the other, so exchanging them exchanges the results.
+    Each visit is treated by itself and alike: neither is mapped onto the other, so exchanging them exchanges the
+    results.
 
     Args:
         keys: scans (1, *spatial) on one isotropic grid.
         mask_key: where the brain mask (1, *spatial) is.
         spacing_mm: voxel size of the grid.
         sigma_mm: width of the local statistics.
+        suffix: added to each key for its result; empty puts the result in the scan's place.
 
     Returns:
-        A copy of the data in which each key holds (2, *spatial).
+        A copy of the data with (2, *spatial) under each key and suffix.
     """
 
-    def __init__(self, keys: KeysCollection, mask_key: str = "brain", *, spacing_mm: float = 1.0, sigma_mm: float = 12.0):
+    def __init__(
+        self,
+        keys: KeysCollection,
+        mask_key: str = "brain",
+        *,
+        spacing_mm: float = 1.0,
+        sigma_mm: float = 12.0,
+        suffix: str = "",
+    ):
         super().__init__(keys)
+        self.suffix = suffix
         self.mask_key = mask_key
         self.spacing_mm = spacing_mm
         self.sigma_mm = sigma_mm
@@ -122,5 +133,5 @@ class HarmonizeVisitsd(MapTransform):
                 robust_standardize(scan, mask),
                 local_standardize(scan, mask, spacing_mm=self.spacing_mm, sigma_mm=self.sigma_mm),
             ]
-            out[key] = torch.cat(channels)
+            out[f"{key}{self.suffix}"] = torch.cat(channels)
         return out

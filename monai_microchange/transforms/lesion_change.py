@@ -33,7 +33,7 @@ SITE_WEIGHTS = {
 
 
 def insert_lesion(field: torch.Tensor, shape: np.ndarray, corner: np.ndarray, value: float) -> None:
-    """Raise `field` (*spatial) to at least `value` where a shape put at `corner` lies; what sticks out is cut. In place.
+    """Raise `field` (*spatial), in place, to at least `value` where a shape put at `corner` lies; the rest is cut.
 
     Example:
         >>> field = torch.zeros(3, 3, 3)
@@ -46,8 +46,8 @@ def insert_lesion(field: torch.Tensor, shape: np.ndarray, corner: np.ndarray, va
     if (stop <= start).any():
         return
     inside = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-    part = torch.from_numpy(shape[tuple(slice(a, b) for a, b in zip(start - corner, stop - corner, strict=True))].copy())
-    field[inside] = torch.where(part, field[inside].clamp(min=value), field[inside])
+    part = shape[tuple(slice(a, b) for a, b in zip(start - corner, stop - corner, strict=True))]
+    field[inside] = torch.where(torch.from_numpy(part.copy()), field[inside].clamp(min=value), field[inside])
 
 
 def visible_change(extent: torch.Tensor, *, floor: float = 0.2, share: float = 0.5) -> torch.Tensor:
@@ -71,8 +71,8 @@ def visible_change(extent: torch.Tensor, *, floor: float = 0.2, share: float = 0
 class RandSimulateChanged(MapTransform, Randomizable):
     """Turn a scan into a baseline and a follow-up between which lesions appear, grow, shrink and vanish.
 
-    Both visits then pass through an acquisition of their own (slices, noise, bias, contrast, residual misalignment), so that
-    the pair differs in all that real pairs differ in beside the change. A tenth of the pairs have no change.
+    Both visits then pass through an acquisition of their own (slices, noise, bias, contrast, residual misalignment), so
+    that the pair differs in all that real pairs differ in beside the change. A tenth of the pairs have no change.
 
     Args:
         keys: one key: the scan (1, I, J, K), 1 mm, air near 0.
@@ -106,8 +106,8 @@ class RandSimulateChanged(MapTransform, Randomizable):
     def _sites(self, anatomy: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Voxels (n, 3) where lesions may lie, and how likely each is (n,)."""
         table = torch.zeros(len(Anatomy))
-        for tissue, weight in SITE_WEIGHTS.items():
-            table[tissue] = weight
+        for tissue, likelihood in SITE_WEIGHTS.items():
+            table[tissue] = likelihood
         weight = table[anatomy[0].long()]
         ventricle = (anatomy == Anatomy.VENTRICLE).float()[None]
         near = F.max_pool3d(F.max_pool3d(ventricle, 5, 1, 2), 5, 1, 2)[0, 0]
@@ -162,7 +162,9 @@ class RandSimulateChanged(MapTransform, Randomizable):
             misturned_degrees=draw.normal(0, 0.2, 3),
         )
 
-    def _acquire(self, image: torch.Tensor, extent: torch.Tensor, already_mm: float) -> tuple[torch.Tensor, torch.Tensor]:
+    def _acquire(
+        self, image: torch.Tensor, extent: torch.Tensor, already_mm: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """One visit's scan (1, *spatial) and the changed extent as that scan shows it (1, *spatial)."""
         draw = self.R
         scan = apply_contrast(image, float(draw.uniform(0.8, 1.25)))

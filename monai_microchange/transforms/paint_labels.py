@@ -45,9 +45,9 @@ def paint_labels(labels: torch.Tensor, means: np.ndarray, deviations: np.ndarray
 class RandPaintLabelsd(MapTransform, Randomizable):
     """Add an image of random contrast painted on a label map.
 
-    Most images get a FLAIR-like order of grey values (`typical_prob`), the others any. Bright or dark blobs are put into the label
-    `lesion_site` (white matter), so that the network learns to look past lesions; sometimes all that is not brain is erased,
-    so that it also reads skull-stripped scans.
+    Most images get a FLAIR-like order of grey values (`typical_prob`), the others any. Bright or dark blobs are put
+    into the label `lesion_site` (white matter), so that the network learns to look past lesions; sometimes all that is
+    not brain is erased, so that it also reads skull-stripped scans.
 
     Args:
         keys: the label map, (1, *spatial), whole numbers below `n_labels`.

@@ -21,7 +21,7 @@ __all__ = ["RigidRegistration", "register_pair"]
 SPACING_MM = 1.5
 """Voxel size at which scans are registered."""
 THREADS = 4
-"""Fixed, so that sums are made in the same order, and results are the same, on every machine."""
+"""Fixed, so that sums are split alike, and results agree to rounding, on every machine."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class RigidRegistration:
 
     Attributes:
         baseline_to_followup: (4, 4), points of the baseline to points of the follow-up, RAS mm.
-        inverse_consistency_mm: how far the two directed registrations, whose mean this is, are apart (mean over the head).
+        inverse_consistency_mm: how far the two directed registrations, whose mean this is, are apart (mean over the
+            head).
         overlap: share of the smaller head region that the other covers, from 0 to 1.
         correlation: Pearson's, of grey values in the overlap.
     """
@@ -51,8 +52,8 @@ def register_pair(
 ) -> RigidRegistration:
     """Rigid transform that brings two scans of one head together.
 
-    Each scan is registered to the other (mutual information, coarse to fine), and the mean of both transforms is taken, so
-    exchanging the scans inverts the result and nothing depends on which comes first.
+    Each scan is registered to the other (mutual information, coarse to fine), and the mean of both transforms is taken,
+    so exchanging the scans inverts the result and nothing depends on which comes first.
 
     Args:
         baseline: scan (1, I, J, K) with its affine to RAS mm.
@@ -67,8 +68,8 @@ def register_pair(
     Raises:
         ValueError: if the scans cannot be brought to overlap.
 
-    Source: Mattes et al., 2003, doi 10.1109/TMI.2003.809072 (metric); Christensen and Johnson, 2001, doi 10.1109/42.932742
-    (inverse consistency; here by averaging the two directions).
+    Source: Mattes et al., 2003, doi 10.1109/TMI.2003.809072 (metric); Christensen and Johnson, 2001, doi
+    10.1109/42.932742 (inverse consistency; here by averaging the two directions).
     """
     one, other = _prepare(baseline, baseline_mask), _prepare(followup, followup_mask)
     try:
@@ -76,8 +77,8 @@ def register_pair(
         back = _register(other, one, seed)
     except RuntimeError as error:
         raise ValueError(
-            "the two scans could not be brought to overlap: are they of one patient, and do they show the same part of the "
-            "body?"
+            "the two scans could not be brought to overlap: are they of one patient, and do they show the same part "
+            "of the body?"
         ) from error
     mean = mean_rigid(forth, np.linalg.inv(back))
     overlap, correlation = _agreement(one, other, mean)

@@ -37,8 +37,8 @@ class PoolingBranch(nn.Module):
 class PyramidPooling(nn.Module):
     """Average the features over windows of several sizes and fuse the averages with the features themselves.
 
-    The windows have a fixed size in voxels, not a fixed number per image: what a voxel sees does not depend on how large
-    the patch around it is.
+    The windows have a fixed size in voxels, not a fixed number per image: what a voxel sees does not depend on how
+    large the patch around it is.
 
     Args:
         spatial_dims: 2 or 3.
@@ -49,8 +49,8 @@ class PyramidPooling(nn.Module):
         >>> PyramidPooling(2, 6)(torch.rand(1, 6, 5, 7)).shape
         torch.Size([1, 6, 5, 7])
 
-    Source: Zhao et al., 2017, Pyramid Scene Parsing Network, doi 10.1109/CVPR.2017.660; there the bins are a fixed number
-    per image.
+    Source: Zhao et al., 2017, Pyramid Scene Parsing Network, doi 10.1109/CVPR.2017.660; there the bins are a fixed
+    number per image.
     """
 
     def __init__(self, spatial_dims: int, channels: int, *, windows: Sequence[int] = (3, 5, 9)):

@@ -11,7 +11,8 @@ __all__ = ["TemporalDifference"]
 class TemporalDifference(nn.Module):
     """Fuse the features of two visits, in one direction of time, into features of change.
 
-    It sees (from, to, to - from). The difference is given rather than left to be learnt, since it is what the task is about.
+    It sees (from, to, to - from). The difference is given rather than left to be learnt, since it is what the task is
+    about.
 
     Args:
         spatial_dims: 2 or 3.
@@ -31,14 +32,12 @@ class TemporalDifference(nn.Module):
         self.difference = difference
         conv, norm = Conv[Conv.CONV, spatial_dims], Norm[Norm.INSTANCE, spatial_dims]
         self.fuse = nn.Sequential(
-            conv((3 if difference else 2) * channels, channels, kernel_size=1, bias=False),
+            conv(2 * channels, channels, kernel_size=1, bias=False),
             norm(channels, affine=True),
             nn.LeakyReLU(0.01),
         )
 
     def forward(self, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Fuse features (B, channels, *spatial) of the visit one comes from with those of the visit one goes to."""
-        parts = [source, target]
-        if self.difference:
-            parts.append(target - source)
-        return self.fuse(torch.cat(parts, dim=1))
+        other = target - source if self.difference else source
+        return self.fuse(torch.cat([target, other], dim=1))

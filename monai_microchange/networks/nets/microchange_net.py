@@ -2,6 +2,7 @@
 """The change network: siamese encoder, temporal differences, attention, and a decoder that runs both ways in time."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from monai.networks.layers.factories import Conv
@@ -41,14 +42,12 @@ class DecoderStage(nn.Module):
         channel_attention: whether the fused channels are weighed.
     """
 
-    def __init__(
-        self, spatial_dims: int, coarse_channels: int, channels: int, *, gated: bool, channel_attention: bool
-    ):
+    def __init__(self, spatial_dims: int, coarse_channels: int, channels: int, *, gated: bool, channel_attention: bool):
         super().__init__()
         self.gated = gated
         self.reduce = Conv[Conv.CONV, spatial_dims](coarse_channels, channels, kernel_size=1)
         self.gate = AdditiveAttentionGate(spatial_dims, channels, channels)
-        self.fuse = ChannelAttentionResBlock(spatial_dims, 2 * channels, channels, channel_attention=channel_attention)
+        self.fuse = ChannelAttentionResBlock(spatial_dims, channels, channels, channel_attention=channel_attention)
 
     def enlarge(self, coarse: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
         """Bring the coarser features onto the grid of `skip`, whatever its size."""
@@ -59,16 +58,17 @@ class DecoderStage(nn.Module):
         gate = self.enlarge(coarse, skip)
         if self.gated:
             skip = self.gate(skip, gate)
-        return self.fuse(torch.cat([skip, gate], dim=1))
+        return self.fuse(skip + gate)
 
 
 class MicroChangeNet(nn.Module):
     """Tell gained from lost lesion between two visits, equally well in both directions of time.
 
-    One encoder reads both visits. At each scale a temporal difference fuses their features; one decoder D runs over these in
-    both directions of time as one batch. The score `s = D(baseline, followup) - D(followup, baseline)` changes its sign when
-    the visits are exchanged, the margin `m > 0` does not, and the logits are `[0, s - m, -s - m]` for {none, gain, loss}. So
-    exchanging the visits exchanges gain and loss, and two identical visits give none, whatever the weights.
+    One encoder reads both visits. At each scale a temporal difference fuses their features; one decoder D runs over
+    these in both directions of time as one batch. The score `s = D(baseline, followup) - D(followup, baseline)` changes
+    its sign when the visits are exchanged, the margin `m > 0` does not, and the logits are `[0, s - m, -s - m]` for
+    {none, gain, loss}. So exchanging the visits exchanges gain and loss, and two identical visits give none, whatever
+    the weights.
 
     Args:
         spatial_dims: 2 or 3.
@@ -79,7 +79,8 @@ class MicroChangeNet(nn.Module):
         without: parts to leave out, of `NETWORK_PARTS`.
 
     Raises:
-        ValueError: if `in_channels` is odd, `out_channels` is not 3, there are fewer than two scales, or a part is unknown.
+        ValueError: if `in_channels` is odd, `out_channels` is not 3, there are fewer than two scales, or a part is
+            unknown; when called, if the image is so small that its coarsest scale is a single voxel.
 
     Example:
         >>> net = MicroChangeNet(spatial_dims=2, in_channels=2, channels=(4, 8, 8)).eval()
@@ -127,12 +128,10 @@ class MicroChangeNet(nn.Module):
             for coarse, fine in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
         # score and margin; finest scale last, as the decoder makes them
-        self.heads = nn.ModuleList(
-            Conv[Conv.CONV, spatial_dims](width, 2, kernel_size=1) for width in widths[-2::-1]
-        )
+        self.heads = nn.ModuleList(Conv[Conv.CONV, spatial_dims](width, 2, kernel_size=1) for width in widths[-2::-1])
 
     def encode(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Features of change (2 * B, width, *spatial / 2**i) at each scale, finest first; the second half runs back in time."""
+        """Features of change (2 * B, width, *spatial / 2**i), finest first; the second half runs back in time."""
         visits = torch.cat([x[:, : self.visit_channels], x[:, self.visit_channels :]])
         changes: list[torch.Tensor] = []
         for stage, difference in zip(self.encoder, self.differences, strict=True):
@@ -161,7 +160,7 @@ class MicroChangeNet(nn.Module):
         return scales
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map both visits (B, in_channels, *spatial), baseline first, to logits (B, 3, *spatial) of {none, gain, loss}."""
+        """Map both visits (B, in_channels, *spatial), baseline first, to logits (B, 3, *spatial): none, gain, loss."""
         features = self.decode(self.encode(x))
         logits = features[-1]
         for i, head in enumerate(self.heads):
@@ -177,7 +176,8 @@ class MicroChangeNet(nn.Module):
         changes = self.encode(x)
         coarse = self.bottleneck(changes[-1])
         maps: list[torch.Tensor] = []
-        for stage, skip in zip(self.decoder, changes[-2::-1], strict=True):
+        for module, skip in zip(self.decoder, changes[-2::-1], strict=True):
+            stage = cast(DecoderStage, module)
             if stage.gated:
                 maps.insert(0, stage.gate.weights(skip, stage.enlarge(coarse, skip)))
             coarse = stage(coarse, skip)

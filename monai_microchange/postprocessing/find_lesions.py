@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The way from a network's logits to lesions, as one MONAI transform."""
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+
+from monai_microchange._frames import spacing_from_affine
+from monai_microchange.enums import VISITS
+from monai_microchange.postprocessing.hyperintensity import visit_lesions
+from monai_microchange.postprocessing.lesions import list_lesions
+from monai_microchange.postprocessing.records import MidMaps
+from monai_microchange.postprocessing.types import find_changes
+
+__all__ = ["FindLesionsd"]
+
+
+class FindLesionsd(MapTransform):
+    """Turn logits into maps of change and a list of lesions.
+
+    Reads the logits (3, I, J, K) under its key, and from the preprocessing `baseline_harmonized`, `followup_harmonized`,
+    `brain`, `assessed`, and where there are any `anatomy`, `baseline_lesion`, `followup_lesion`. Adds
+
+    - `gain_probability`, `loss_probability` (1, I, J, K), zero where nothing was assessed;
+    - `baseline_lesion`, `followup_lesion` (1, I, J, K) uint8, unless they are there, and `lesion_source` by visit;
+    - `change` (1, I, J, K) uint8, `ChangeType`; `lesion_ids` (1, I, J, K) int32; `lesions`, a list of `Lesion`.
+
+    A row's volume at a visit counts what the change says beside the visit's mask: gained voxels as lesion at follow-up and not
+    at baseline, lost ones the other way round.
+
+    Args:
+        keys: the logits.
+        threshold: a voxel changed if gain or loss is likelier than this.
+        min_volume_mm3: smaller components are dropped.
+    """
+
+    def __init__(self, keys: KeysCollection = "pred", *, threshold: float = 0.5, min_volume_mm3: float = 3.0):
+        super().__init__(keys)
+        if not 0 < threshold < 1:
+            raise ValueError(f"threshold must be between 0 and 1; got {threshold}")
+        self.threshold = threshold
+        self.min_volume_mm3 = min_volume_mm3
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Find the lesions in `data`."""
+        out = dict(data)
+        (key,) = self.key_iterator(out)
+        affine = out["assessed"].affine
+        assessed = out["assessed"].as_tensor()
+        probability = torch.as_tensor(out[key]).as_subclass(torch.Tensor).float().cpu().softmax(dim=0)
+        gain, loss = (probability[i].where(assessed[0] > 0, 0.0).numpy() for i in (1, 2))
+        self._add_visit_lesions(out)
+        masks = [np.asarray(out[f"{visit}_lesion"].as_tensor()[0]) for visit in VISITS]
+        changes = find_changes(
+            gain,
+            loss,
+            *masks,
+            assessed[0].numpy(),
+            spacing_mm=spacing_from_affine(affine.numpy()),
+            threshold=self.threshold,
+            min_volume_mm3=self.min_volume_mm3,
+        )
+        gained, lost = changes.gain_labels > 0, changes.loss_labels > 0
+        maps = MidMaps(
+            *(np.asarray(out[f"{visit}_harmonized"][0]) for visit in VISITS),
+            ((masks[0] > 0) | lost) & ~gained,
+            ((masks[1] > 0) | gained) & ~lost,
+            gain,
+            loss,
+            affine.numpy(),
+            np.asarray(out["anatomy"].as_tensor()[0]) if "anatomy" in out else None,
+        )
+        ids, out["lesions"] = list_lesions(changes, maps, min_volume_mm3=self.min_volume_mm3)
+        for name, array in (
+            ("gain_probability", gain.astype(np.float32)),
+            ("loss_probability", loss.astype(np.float32)),
+            ("change", changes.change),
+            ("lesion_ids", ids),
+        ):
+            out[name] = MetaTensor(torch.from_numpy(array)[None], affine=affine)
+        return out
+
+    def _add_visit_lesions(self, out: dict[Hashable, Any]) -> None:
+        anatomy = out["anatomy"].as_tensor()[0].numpy() if "anatomy" in out else None
+        source = {}
+        for visit in VISITS:
+            name = f"{visit}_lesion"
+            source[visit] = "mask given by the user" if name in out else "rule: brighter than white matter"
+            if name not in out:
+                harmonized = out[f"{visit}_harmonized"]
+                mask = visit_lesions(
+                    np.asarray(harmonized[0]),
+                    out["brain"].as_tensor()[0].numpy(),
+                    anatomy,
+                    spacing_mm=spacing_from_affine(out["brain"].affine.numpy()),
+                )
+                out[name] = MetaTensor(torch.from_numpy(mask)[None], affine=out["brain"].affine)
+        out["lesion_source"] = source
