@@ -134,7 +134,13 @@ def compare(
     parser.update({**overrides, "bundle_root": str(root), "baseline": baseline, "followup": followup})
     if output_dir is not None:
         parser["output_dir"] = str(output_dir)
-    workflow = parser.get_parsed_content("workflow")
+    try:
+        workflow = parser.get_parsed_content("workflow")
+    except RuntimeError as error:
+        # MONAI wraps whatever a component raises; the user's mistake is inside
+        if isinstance(error.__cause__, (ValueError, OSError)):
+            raise InputError(f"the bundle cannot be used: {error.__cause__}") from error
+        raise
     return workflow.run(parser.get_parsed_content("pair"), output_dir, overwrite=chosen.overwrite, progress=progress)
 
 

@@ -11,13 +11,13 @@ __all__ = ["TemporalDifference"]
 class TemporalDifference(nn.Module):
     """Fuse the features of two visits, in one direction of time, into features of change.
 
-    It sees (from, to, to - from). The difference is given rather than left to be learnt, since it is what the task is
-    about.
+    It sees (to, to - from), of which (from, to, to - from) is a linear mixture. The difference is given rather than left
+    to be learnt, since it is what the task is about.
 
     Args:
         spatial_dims: 2 or 3.
         channels: channels of each visit's features, and of the result.
-        difference: whether the difference is given beside the features (off for ablation).
+        difference: whether the difference is given; off (for ablation) it sees (to, from).
 
     Example:
         >>> x = torch.rand(1, 4, 5, 5)

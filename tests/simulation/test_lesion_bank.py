@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lesion shapes and how they shrink."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monai_microchange.simulation import LesionBank, shrink_shape
+
+
+def write_bank(path, shapes):
+    """Pack shapes as the bank is stored."""
+    bits = np.concatenate([s.ravel() for s in shapes])
+    np.savez(
+        path,
+        bits=np.packbits(bits),
+        n_bits=len(bits),
+        offset=np.cumsum([0, *(s.size for s in shapes[:-1])]),
+        shape=np.array([s.shape for s in shapes]),
+        volume_mm3=np.array([s.sum() for s in shapes]),
+    )
+    return path
+
+
+@pytest.fixture
+def shapes():
+    """Boxes of 6 to 600 mm3, each with a corner cut out so that its orientation shows."""
+    made = []
+    for i in range(1, 21):
+        shape = np.ones((i + 1, 2, 3) if i < 10 else (i, 5, 6), dtype=bool)
+        shape[0, 0, 0] = False
+        made.append(shape)
+    return made
+
+
+@pytest.fixture
+def bank_file(tmp_path, shapes):
+    return write_bank(tmp_path / "bank.npz", shapes)
+
+
+def test_shapes_are_read_back(bank_file, shapes):
+    bank = LesionBank(bank_file, min_volume_mm3=0, max_volume_mm3=1e6)
+    assert len(bank.shapes) == len(shapes)
+    for read, written in zip(bank.shapes, shapes, strict=True):
+        np.testing.assert_array_equal(read, written)
+
+
+def test_last_shape_may_end_the_bits(bank_file, shapes):
+    """There is an offset for each shape's beginning; its end follows from its size."""
+    bank = LesionBank(bank_file, min_volume_mm3=shapes[-1].sum())
+    (only,) = bank.shapes
+    np.testing.assert_array_equal(only, shapes[-1])
+
+
+def test_only_shapes_between_the_volumes_are_kept(bank_file):
+    bank = LesionBank(bank_file, min_volume_mm3=20, max_volume_mm3=60)
+    assert len(bank.shapes) > 0
+    assert all(20 <= s.sum() <= 60 for s in bank.shapes)
+
+
+def test_a_bank_without_such_shapes_is_refused(bank_file):
+    with pytest.raises(ValueError, match=r"bank\.npz has no shape of 1000000\.0 to 2500\.0 mm3"):
+        LesionBank(bank_file, min_volume_mm3=1e6)
+
+
+def test_drawing_repeats_under_a_seed(bank_file):
+    bank = LesionBank(bank_file)
+    one, other = ([bank.draw(random) for _ in range(5)] for random in map(np.random.RandomState, (4, 4)))
+    for here, there in zip(one, other, strict=True):
+        np.testing.assert_array_equal(here, there)
+
+
+def test_drawn_shapes_are_of_the_bank_whichever_way_they_lie(bank_file, shapes):
+    bank, random = LesionBank(bank_file, min_volume_mm3=0), np.random.RandomState(0)
+    known = {(tuple(sorted(s.shape)), int(s.sum())) for s in shapes}
+    drawn = [bank.draw(random) for _ in range(60)]
+    assert {(tuple(sorted(s.shape)), int(s.sum())) for s in drawn} <= known
+    assert len({s.shape for s in drawn}) > 10
+    assert len({int(s.ravel()[0]) for s in drawn}) == 2  # the missing corner is here and elsewhere
+
+
+def test_small_and_large_shapes_are_drawn_alike(tmp_path):
+    """Evenly over the logarithm: a hundred small shapes are not drawn more often than ten large ones."""
+    shapes = [np.ones((2, 2, 2 + i % 2), bool) for i in range(100)] + [np.ones((10, 10, 10), bool) for _ in range(10)]
+    bank, random = LesionBank(write_bank(tmp_path / "bank.npz", shapes)), np.random.RandomState(0)
+    large = np.mean([bank.draw(random).sum() > 100 for _ in range(300)])
+    assert large > 0.4
+
+
+@pytest.mark.real
+def test_bank_of_the_real_lesions():
+    folder = os.environ.get("MICROCHANGE_DATA")
+    if not folder:
+        pytest.skip("MICROCHANGE_DATA is not set")
+    bank, random = LesionBank(Path(folder) / "lesion_shapes" / "shapes.npz"), np.random.RandomState(0)
+    volumes = np.array([bank.draw(random).sum() for _ in range(100)])
+    assert volumes.min() >= 8
+    assert volumes.max() <= 2500
+    assert 30 < np.median(volumes) < 500  # the middle of the logarithm is sqrt(8 * 2500) = 141
+
+
+@pytest.fixture
+def ball():
+    return ((np.indices((15, 15, 15)) - 7) ** 2).sum(axis=0) < 40
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.9, 1.0])
+def test_share_of_the_volume_is_kept(ball, share):
+    kept = shrink_shape(ball, share, np.array([0.7, 0.4, -0.2]))
+    assert not (kept & ~ball).any()
+    assert kept.sum() == pytest.approx(max(share * ball.sum(), 1), abs=0.02 * ball.sum() + 1)
+
+
+def test_even_growth_keeps_the_middle(ball):
+    kept = np.argwhere(shrink_shape(ball, 0.3, np.zeros(3)))
+    np.testing.assert_allclose(kept.mean(axis=0), 7, atol=0.05)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_uneven_growth_keeps_the_side_it_points_to(ball, axis, sign):
+    kept = np.argwhere(shrink_shape(ball, 0.3, sign * 9.0 * np.eye(3)[axis]))
+    assert sign * (kept.mean(axis=0)[axis] - 7) > 2
+
+
+def test_a_single_voxel_stays():
+    assert shrink_shape(np.ones((1, 1, 1), bool), 0.0, np.ones(3)).all()
+
+
+def test_shape_is_left_as_it_was(ball):
+    before = ball.copy()
+    shrink_shape(ball, 0.3, np.ones(3))
+    np.testing.assert_array_equal(ball, before)
