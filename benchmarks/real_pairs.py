@@ -16,12 +16,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import SimpleITK as sitk
+from draw_result import draw_result
 from truth_grid import PairScores, load_case, scan_path, score_result
 
-from monai_microchange._frames import affine_from_image, array_from_image
 from monai_microchange.enums import VISITS, ResultFile
-from monai_microchange.export.picture import draw_pair
 
 PATIENTS = ("patient01", "patient19")
 DATA_SET = "ljubljana_longitudinal"
@@ -116,17 +114,6 @@ def size_table(scores: dict[str, PairScores]) -> str:
         for patient, s in scores.items()
     ]
     return _table(["pair", *head], rows)
-
-
-def draw_result(path: Path, result: Path, *, title: str | None = None) -> None:
-    """Draw the pair of a result folder in mid-space."""
-    images = [sitk.ReadImage(str(result / ResultFile.MID_SCAN.format(visit=visit))) for visit in VISITS]
-    change, assessed = (
-        array_from_image(sitk.ReadImage(str(result / name)))
-        for name in (ResultFile.MID_CHANGE, ResultFile.MID_ASSESSED)
-    )
-    scans = [array_from_image(image) for image in images]
-    draw_pair(path, *scans, change, affine=affine_from_image(images[0]), region=assessed, title=title)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -216,8 +216,8 @@ class PairWorkflow:
         given = tuple(pair.baseline.images)
         if len(given) != len(self.modalities) or (len(given) > 1 and given != self.modalities):
             raise InputError(
-                f"the bundle was trained on {', '.join(self.modalities)}; got {', '.join(given)}; give these modalities, in "
-                "this order, or another --bundle."
+                f"the bundle was trained on {', '.join(self.modalities)}; got {', '.join(given)}; give these, in this "
+                "order, or another --bundle."
             )
 
     def _infer(self, image: torch.Tensor, tell: Callable[[float], None]) -> torch.Tensor:
@@ -287,15 +287,16 @@ def _native_changes(data: dict[str, Any]) -> dict[str, MetaTensor]:
             scan=visit,
         )
         data["lesions"] = [
-            replace(row, note="; ".join(part for part in (row.note, lost.get(row.id, "")) if part)) for row in data["lesions"]
+            replace(row, note="; ".join(part for part in (row.note, lost.get(row.id, "")) if part))
+            for row in data["lesions"]
         ]
         native[visit] = MetaTensor(torch.from_numpy(labels)[None], affine=scan.affine)
     return native
 
 
 def _result(data: Mapping[str, Any], native: dict[str, MetaTensor], provenance: dict[str, Any]) -> ChangeResult:
-    names = ("change", "lesion_ids", "gain_probability", "loss_probability", "assessed", *VISITS)
-    names += tuple(f"{visit}_lesion" for visit in VISITS)
+    maps = ("change", "lesion_ids", "gain_probability", "loss_probability", "assessed")
+    names = [*maps, *VISITS, *(f"{visit}_lesion" for visit in VISITS)]
     result = ChangeResult(
         lesions=tuple(data["lesions"]),
         **{name: data[name] for name in names},
@@ -309,7 +310,9 @@ def _result(data: Mapping[str, Any], native: dict[str, MetaTensor], provenance: 
     provenance["volume_mm3"] = {
         "gain": round(sum(lesion.gain_mm3 for lesion in changed), 2),
         "loss": round(sum(lesion.loss_mm3 for lesion in changed), 2),
-        "assessed": round(float(result.assessed.sum()) * float(np.prod(spacing_from_affine(result.assessed.affine.numpy())))),
+        "assessed": round(
+            float(result.assessed.sum()) * float(np.prod(spacing_from_affine(result.assessed.affine.numpy())))
+        ),
     }
     provenance["change_labels"] = {kind.name.lower(): int(kind) for kind in ChangeType}
     provenance["peak_memory_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

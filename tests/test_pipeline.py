@@ -28,7 +28,7 @@ def truth_in_mid_space(result: ChangeResult, sample) -> np.ndarray:
     """The phantom's change map on the result's grid: anatomical grid -> baseline scan -> mid-space."""
     truth = nib.load(sample / "truth.nii.gz")
     facts = json.loads((sample / "truth.json").read_text())
-    anatomy_to_baseline = np.asarray(facts["anatomy_to_baseline"])
+    anatomy_to_baseline = np.asarray(facts["transforms"]["anatomy_to_baseline"])
     mid_to_truth = np.linalg.inv(truth.affine) @ np.linalg.inv(anatomy_to_baseline) @ result.space.mid_to_baseline
     index = np.indices(result.space.shape).reshape(3, -1).T
     at = np.rint(apply_affine(mid_to_truth @ result.space.affine, index)).astype(int)
@@ -79,12 +79,10 @@ def test_transforms_resample_the_scans_into_mid_space(sample_result, sample):
 
 def test_registration_finds_the_phantoms_motion(sample_result, sample):
     facts = json.loads((sample / "truth.json").read_text())
-    matrices = {visit: np.asarray(facts[f"anatomy_to_{visit}"]) for visit in VISITS}
+    matrices = {visit: np.asarray(facts["transforms"][f"anatomy_to_{visit}"]) for visit in VISITS}
     truth = matrices["followup"] @ np.linalg.inv(matrices["baseline"])
     found = sample_result.space.mid_to_followup @ np.linalg.inv(sample_result.space.mid_to_baseline)
-    points = apply_affine(
-        sample_result.space.affine, np.argwhere(sample_result.assessed.numpy()[0])[::501]
-    )
+    points = apply_affine(sample_result.space.affine, np.argwhere(sample_result.assessed.numpy()[0])[::501])
     points = apply_affine(sample_result.space.mid_to_baseline, points)
     error = np.linalg.norm(apply_affine(found, points) - apply_affine(truth, points), axis=1)
     assert error.mean() < 0.5
@@ -140,7 +138,7 @@ def test_folder_of_other_files_is_never_replaced(tmp_path, sample):
 
 
 def test_failed_run_leaves_nothing_behind(tmp_path, sample):
-    with pytest.raises(InputError, match="missing.nii.gz"):
+    with pytest.raises(InputError, match=r"missing\.nii\.gz"):
         compare(str(sample / "baseline.nii.gz"), "missing.nii.gz", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
@@ -150,7 +148,7 @@ def test_failed_run_leaves_nothing_behind(tmp_path, sample):
     [
         ({"roi": "liver"}, "roi: expected brain or none"),
         ({"device": "tpu"}, "device: expected auto, cpu or cuda"),
-        ({"weights": "nothing.pt"}, "nothing.pt: expected a file with trained weights"),
+        ({"weights": "nothing.pt"}, r"nothing\.pt: expected a file with trained weights"),
         ({"bundle": "nowhere"}, "nowhere: expected a bundle"),
     ],
 )

@@ -86,7 +86,7 @@ def compare(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing unless something is wrong.")] = False,
 ) -> None:
     """Compare two scans of one patient; write maps, table and segmentation of what changed."""
-    options = {
+    options: dict[str, Any] = {
         "bundle": bundle,
         "weights": weights,
         "device": device.value,
@@ -100,14 +100,9 @@ def compare(
         "allow_identical": allow_identical,
         "overwrite": overwrite,
     }
-    sources = [
-        _source(name, single, several)
-        for name, single, several in (
-            ("baseline", baseline, baseline_modalities),
-            ("followup", followup, followup_modalities),
-        )
-    ]
-    _compare(*sources, output, quiet=quiet, **options)
+    first = _source("baseline", baseline, baseline_modalities)
+    second = _source("followup", followup, followup_modalities)
+    _compare(first, second, output, quiet=quiet, **options)
 
 
 @app.command()
@@ -120,9 +115,7 @@ def demo(
     from monai_microchange._shipped import shipped_sample
 
     sample = shipped_sample()
-    _compare(
-        str(sample / "baseline.nii.gz"), str(sample / "followup.nii.gz"), output, quiet=quiet, overwrite=overwrite
-    )
+    _compare(str(sample / "baseline.nii.gz"), str(sample / "followup.nii.gz"), output, quiet=quiet, overwrite=overwrite)
 
 
 @app.command()

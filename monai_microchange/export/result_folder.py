@@ -25,7 +25,8 @@ def check_output(folder: str | Path, *, overwrite: bool = False) -> Path:
 
     Args:
         folder: of the result.
-        overwrite: whether an earlier result may be replaced. Only a folder that holds a `result.json`, or nothing, ever is.
+        overwrite: whether an earlier result may be replaced. Only a folder that holds a `result.json`, or nothing,
+            ever is.
 
     Returns:
         The folder as an absolute path.
@@ -40,17 +41,21 @@ def check_output(folder: str | Path, *, overwrite: bool = False) -> Path:
         raise InputError(f"{folder}: expected a folder for the result, got a file; choose another name.")
     is_result, is_empty = (path / ResultFile.PROVENANCE).exists(), not any(path.iterdir())
     if not (is_result or is_empty):
-        raise InputError(f"{folder}: expected a new folder or an earlier result, got a folder of other files; choose another.")
+        raise InputError(
+            f"{folder}: expected a new folder or an earlier result, got a folder of other files; choose another."
+        )
     if is_result and not overwrite:
-        raise InputError(f"{folder}: expected a new folder, got one that holds a result; use --overwrite to replace it.")
+        raise InputError(
+            f"{folder}: expected a new folder, got one that holds a result; use --overwrite to replace it."
+        )
     return path
 
 
 def write_result(folder: str | Path, result: ChangeResult, *, overwrite: bool = False) -> Path:
     """Write all files of `ResultFile` into a folder.
 
-    The work is done in a temporary folder beside it, which is renamed at the end: a run that fails leaves nothing behind, and
-    an earlier result stays until the new one is complete.
+    The work is done in a temporary folder beside it, which is renamed at the end: a run that fails leaves nothing
+    behind, and an earlier result stays until the new one is complete.
 
     Raises:
         InputError: as `check_output`.

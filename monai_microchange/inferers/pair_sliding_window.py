@@ -35,6 +35,8 @@ class PairSlidingWindow(SlidingWindowInferer):
 
     def __init__(self, roi_size: Sequence[int], *, overlap: float = 0.25, sw_batch_size: int = 1):
         super().__init__(roi_size, sw_batch_size=sw_batch_size, overlap=overlap, mode="gaussian", sigma_scale=0.25)
+        self.window = tuple(int(n) for n in roi_size)
+        self.step = tuple(max(int(n * (1 - overlap)), 1) for n in self.window)
 
     def __call__(
         self,
@@ -55,11 +57,11 @@ class PairSlidingWindow(SlidingWindowInferer):
         """
         logits = torch.zeros(inputs.shape[0], 3, *inputs.shape[2:])
         logits[:, 1:] = NO_CHANGE_LOGIT
-        box = _box(inputs, self.roi_size)
+        box = _box(inputs, self.window)
         if box is None:
             return logits
         counted = self._counted(network, tuple(inputs[box].shape[2:]), progress)
-        logits[box] = super().__call__(inputs[box], counted, *args, **kwargs).to(logits.device)
+        logits[box] = torch.as_tensor(super().__call__(inputs[box], counted, *args, **kwargs)).to(logits.device)
         return logits
 
     def _counted(
@@ -68,10 +70,8 @@ class PairSlidingWindow(SlidingWindowInferer):
         """The network, which tells how many of the windows it has seen."""
         if progress is None:
             return network
-        roi = tuple(self.roi_size)
-        step = tuple(max(int(r * (1 - self.overlap)), 1) for r in roi)
-        padded = tuple(max(s, r) for s, r in zip(size, roi, strict=True))
-        total = len(dense_patch_slices(padded, roi, step))
+        padded = tuple(max(extent, window) for extent, window in zip(size, self.window, strict=True))
+        total = len(dense_patch_slices(padded, self.window, self.step))
         seen = 0
 
         def counted(window: torch.Tensor, *args: Any, **kwargs: Any) -> Any:

@@ -8,4 +8,13 @@ from monai_microchange.postprocessing.location import locate_lesions
 from monai_microchange.postprocessing.records import Lesion, MidMaps
 from monai_microchange.postprocessing.types import ChangeMaps, find_changes
 
-__all__ = ["ChangeMaps", "FindLesionsd", "Lesion", "MidMaps", "find_changes", "list_lesions", "locate_lesions", "visit_lesions"]
+__all__ = [
+    "ChangeMaps",
+    "FindLesionsd",
+    "Lesion",
+    "MidMaps",
+    "find_changes",
+    "list_lesions",
+    "locate_lesions",
+    "visit_lesions",
+]

@@ -23,15 +23,16 @@ __all__ = ["FindLesionsd"]
 class FindLesionsd(MapTransform):
     """Turn logits into maps of change and a list of lesions.
 
-    Reads the logits (3, I, J, K) under its key, and from the preprocessing `baseline_harmonized`, `followup_harmonized`,
-    `brain`, `assessed`, and where there are any `anatomy`, `baseline_lesion`, `followup_lesion`. Adds
+    Reads the logits (3, I, J, K) under its key, and from the preprocessing `baseline_harmonized`,
+    `followup_harmonized`, `brain`, `assessed`, and where there are any `anatomy`, `baseline_lesion`,
+    `followup_lesion`. Adds
 
     - `gain_probability`, `loss_probability` (1, I, J, K), zero where nothing was assessed;
     - `baseline_lesion`, `followup_lesion` (1, I, J, K) uint8, unless they are there, and `lesion_source` by visit;
     - `change` (1, I, J, K) uint8, `ChangeType`; `lesion_ids` (1, I, J, K) int32; `lesions`, a list of `Lesion`.
 
-    A row's volume at a visit counts what the change says beside the visit's mask: gained voxels as lesion at follow-up and not
-    at baseline, lost ones the other way round.
+    A row's volume at a visit counts what the change says beside the visit's mask: gained voxels as lesion at follow-up
+    and not at baseline, lost ones the other way round.
 
     Args:
         keys: the logits.
@@ -55,25 +56,27 @@ class FindLesionsd(MapTransform):
         probability = torch.as_tensor(out[key]).as_subclass(torch.Tensor).float().cpu().softmax(dim=0)
         gain, loss = (probability[i].where(assessed[0] > 0, 0.0).numpy() for i in (1, 2))
         self._add_visit_lesions(out)
-        masks = [np.asarray(out[f"{visit}_lesion"].as_tensor()[0]) for visit in VISITS]
+        before, after = (np.asarray(out[f"{visit}_lesion"].as_tensor()[0]) > 0 for visit in VISITS)
         changes = find_changes(
             gain,
             loss,
-            *masks,
+            before,
+            after,
             assessed[0].numpy(),
-            spacing_mm=spacing_from_affine(affine.numpy()),
+            spacing_mm=spacing_from_affine(affine.numpy()).tolist(),
             threshold=self.threshold,
             min_volume_mm3=self.min_volume_mm3,
         )
         gained, lost = changes.gain_labels > 0, changes.loss_labels > 0
         maps = MidMaps(
-            *(np.asarray(out[f"{visit}_harmonized"][0]) for visit in VISITS),
-            ((masks[0] > 0) | lost) & ~gained,
-            ((masks[1] > 0) | gained) & ~lost,
-            gain,
-            loss,
-            affine.numpy(),
-            np.asarray(out["anatomy"].as_tensor()[0]) if "anatomy" in out else None,
+            baseline=np.asarray(out["baseline_harmonized"][0]),
+            followup=np.asarray(out["followup_harmonized"][0]),
+            baseline_lesion=(before | lost) & ~gained,
+            followup_lesion=(after | gained) & ~lost,
+            gain_probability=gain,
+            loss_probability=loss,
+            affine=affine.numpy(),
+            anatomy=np.asarray(out["anatomy"].as_tensor()[0]) if "anatomy" in out else None,
         )
         ids, out["lesions"] = list_lesions(changes, maps, min_volume_mm3=self.min_volume_mm3)
         for name, array in (
@@ -97,7 +100,7 @@ class FindLesionsd(MapTransform):
                     np.asarray(harmonized[0]),
                     out["brain"].as_tensor()[0].numpy(),
                     anatomy,
-                    spacing_mm=spacing_from_affine(out["brain"].affine.numpy()),
+                    spacing_mm=spacing_from_affine(out["brain"].affine.numpy()).tolist(),
                 )
                 out[name] = MetaTensor(torch.from_numpy(mask)[None], affine=out["brain"].affine)
         out["lesion_source"] = source

@@ -13,7 +13,7 @@ class LesionBank:
     """Lesion shapes on a 1 mm grid, drawn evenly over the logarithm of their volume.
 
     Args:
-        path: an `.npz` with `bits` (packed), `n_bits`, `offset` (n,), `shape` (n, 3) and `volume_mm3` (n,).
+        path: an `.npz` with `bits` (packed), `n_bits`, `offset` (n + 1,), `shape` (n, 3) and `volume_mm3` (n,).
         min_volume_mm3: smallest shape drawn.
         max_volume_mm3: largest shape drawn.
 

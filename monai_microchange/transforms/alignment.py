@@ -25,7 +25,8 @@ class AlignMidSpaced(MapTransform, InvertibleTransform):
     Both get the same linear interpolation, so neither looks sharper than the other for it. `inverse` brings whatever
     lies under the visits' keys, scans or masks, back onto the native grids (use `mode="nearest"` for masks).
 
-    Beside `baseline` and `followup` it moves further modalities (`baseline+T1`), the user's masks, and the anatomy that `SegmentAnatomyd`
+    Beside `baseline` and `followup` it moves further modalities (`baseline+T1`), the user's masks, and the anatomy
+    that `SegmentAnatomyd`
     saw: of that only the affine changes, and its brain mask guides the registration.
 
     Args:
@@ -83,10 +84,10 @@ class AlignMidSpaced(MapTransform, InvertibleTransform):
         return out
 
     def _register(self, data: Mapping[Hashable, Any]) -> tuple[RigidRegistration, MidSpace]:
-        masks = {f"{visit}_mask": data.get(f"{visit}_brain") for visit in VISITS}
+        masks: dict[str, Any] = {f"{visit}_mask": data.get(f"{visit}_brain") for visit in VISITS}
         grids = [(data[visit].affine.numpy(), tuple(data[visit].shape[1:])) for visit in VISITS]
         try:
-            registration = register_pair(*(data[visit] for visit in VISITS), **masks, seed=self.seed)
+            registration = register_pair(data["baseline"], data["followup"], **masks, seed=self.seed)
             space = mid_space(registration.baseline_to_followup, *grids, spacing_mm=self.spacing_mm)
         except ValueError as error:
             raise InputError(f"baseline and followup cannot be aligned: {error}") from error

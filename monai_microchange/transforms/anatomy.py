@@ -133,8 +133,7 @@ class SegmentAnatomyd(MapTransform):
 class MergeAnatomyd(MapTransform):
     """Merge the anatomy of all scans into one label map on their common grid, with the brain mask.
 
-    Takes what `SegmentAnatomyd` added, and puts `anatomy` and `brain`, (1, I, J, K) and uint8, in its place. A `brain`
-    that is already there is kept.
+    Takes what `SegmentAnatomyd` added, and puts `anatomy` and `brain`, (1, I, J, K) and uint8, in its place.
 
     Args:
         keys: scans on one grid.

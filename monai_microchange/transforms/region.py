@@ -22,8 +22,8 @@ USER_MASKS = {"brain_mask": "baseline", "baseline_lesion": "baseline", "followup
 class ReadUserMasksd(MapTransform):
     """Read the user's own masks, if any, onto the grid of the visit that each belongs to.
 
-    `brain_mask` and `baseline_lesion` lie in the baseline's space, `followup_lesion` in the follow-up's. Keys that are missing
-    or None are left out of the result.
+    `brain_mask` and `baseline_lesion` lie in the baseline's space, `followup_lesion` in the follow-up's. Keys that are
+    missing or None are left out of the result.
 
     Raises:
         InputError: if a mask is unreadable, empty, or lies elsewhere than its scan.
@@ -64,8 +64,8 @@ def foreground(scans: list[torch.Tensor]) -> torch.Tensor:
 class AssessRegiond(MapTransform):
     """Decide where change is looked for (`brain`), and where it could have been seen (`assessed`).
 
-    The brain is the user's mask, else the anatomy's, else (for other organs) all that is not air. Assessed is what of it both
-    scans cover, less the CSF around the brain, where vessels and membranes are bright and no lesions lie.
+    The brain is the user's mask, else the anatomy's, else (for other organs) all that is not air. Assessed is what of
+    it both scans cover, less the CSF around the brain, where vessels and membranes are bright and no lesions lie.
 
     Returns:
         A copy of the data with `brain` and `assessed`, (1, I, J, K) uint8, and `region`, which says what was used.
@@ -93,7 +93,9 @@ class AssessRegiond(MapTransform):
         if "anatomy" in out:
             assessed[out["anatomy"].as_tensor() == Anatomy.OUTER_CSF] = 0
         if not bool(assessed.any()):
-            raise ValueError("the two scans have no part of the region to assess in common: do they show the same part?")
+            raise ValueError(
+                "the two scans have no part of the region to assess in common: do they show the same part?"
+            )
         affine = scans[0].affine
         out["brain"], out["assessed"] = MetaTensor(brain, affine=affine), MetaTensor(assessed, affine=affine)
         return out

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command: exit codes, messages, screen."""
 
+import io
 import subprocess
 import sys
 from dataclasses import replace
@@ -57,7 +58,7 @@ def test_several_modalities_reach_the_bundle(sample, capsys):
 
 
 def test_summary_is_one_screen_and_names_the_answer(sample_result):
-    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=100, record=True, file=io.StringIO())
     print_summary(sample_result, console)
     text = console.export_text()
     assert headline(sample_result) in text

@@ -8,6 +8,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, Flipd, ScaleIntensityd
 
 from monai_microchange._frames import apply_affine
+from monai_microchange.data import InputError
 from monai_microchange.enums import VISITS
 from monai_microchange.transforms import AlignMidSpaced
 
@@ -164,7 +165,28 @@ def test_spacing_of_zero_is_refused():
         AlignMidSpaced(spacing_mm=0.0)
 
 
+def test_masks_of_the_user_come_along(transform, motion):
+    """Each from the space of its own visit, and still of zeros and ones."""
+    grid, data = GRIDS["isotropic"], {}
+    for visit, pose in zip(VISITS, (np.eye(4), motion), strict=True):
+        data[visit] = scan_head(grid, pose)
+        inside = np.linalg.norm(grid.points() - apply_affine(pose, BLOB_MM), axis=1).reshape(grid.shape) < 7
+        data[f"{visit}_lesion"] = MetaTensor(torch.from_numpy(inside.astype(np.uint8))[None], affine=data[visit].affine)
+    out = transform(data)
+    one, other = (out[f"{visit}_lesion"].numpy()[0] for visit in VISITS)
+    assert one.shape == out["mid_space"].shape
+    assert set(np.unique(one)) == {0, 1}
+    centres = [np.argwhere(mask > 0).mean(axis=0) for mask in (one, other)]
+    np.testing.assert_allclose(*centres, atol=0.5)
+
+
+def test_too_small_an_overlap_is_refused():
+    scan = scan_head(GRIDS["isotropic"])
+    with pytest.raises(InputError, match="expected an overlap of at least 101% of the head, got 100%"):
+        AlignMidSpaced(min_overlap=1.01)({"baseline": scan, "followup": scan})
+
+
 def test_scans_of_nothing_are_refused():
     empty = MetaTensor(torch.zeros(1, 20, 20, 20), affine=torch.eye(4))
-    with pytest.raises(ValueError, match="no foreground to align"):
+    with pytest.raises(InputError, match="cannot be aligned: a scan has no foreground to align"):
         AlignMidSpaced()({"baseline": empty, "followup": empty})

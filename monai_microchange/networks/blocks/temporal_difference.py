@@ -11,8 +11,8 @@ __all__ = ["TemporalDifference"]
 class TemporalDifference(nn.Module):
     """Fuse the features of two visits, in one direction of time, into features of change.
 
-    It sees (to, to - from), of which (from, to, to - from) is a linear mixture. The difference is given rather than left
-    to be learnt, since it is what the task is about.
+    It sees (to, to - from), of which (from, to, to - from) is a linear mixture. The difference is given rather than
+    left to be learnt, since it is what the task is about.
 
     Args:
         spatial_dims: 2 or 3.
