@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from monai_microchange.data import InputError
+from monai_microchange.enums import ResultFile
+from monai_microchange.export import result_folder
+from monai_microchange.export.result_folder import check_output, write_result
+
+
+def test_new_and_empty_folders_may_be_used(tmp_path):
+    assert check_output(tmp_path / "new") == tmp_path / "new"
+    assert check_output(tmp_path) == tmp_path
+
+
+def test_file_in_the_way_is_refused(tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(InputError, match="got a file"):
+        check_output(tmp_path / "out", overwrite=True)
+
+
+def test_overwriting_replaces_the_whole_folder(sample_result, tmp_path):
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / ResultFile.PROVENANCE).write_text("{}")
+    (target / "left_over.txt").write_text("of an earlier version")
+    assert write_result(target, sample_result, overwrite=True) == target
+    assert not (target / "left_over.txt").exists()
+    assert (target / ResultFile.PROVENANCE).read_text() != "{}"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_failure_half_way_keeps_the_earlier_result_and_leaves_no_rest(sample_result, tmp_path, monkeypatch):
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / ResultFile.PROVENANCE).write_text("{}")
+
+    def disk_full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(result_folder, "write_table", disk_full)
+    with pytest.raises(OSError, match="No space"):
+        write_result(target, sample_result, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert [path.name for path in target.iterdir()] == [ResultFile.PROVENANCE]
+
+
+def test_result_is_as_readable_as_any_new_folder(sample_result, tmp_path):
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    written = write_result(tmp_path / "out", sample_result)
+    assert written.stat().st_mode == plain.stat().st_mode

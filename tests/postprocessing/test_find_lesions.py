@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from monai_microchange.enums import ChangeType
+from monai_microchange.postprocessing import FindLesionsd
+
+SHAPE = (20, 20, 20)
+NEW, GROWN, GONE = (slice(2, 5),) * 3, (slice(8, 11), slice(8, 11), slice(11, 13)), (slice(15, 18),) * 3
+OLD = (slice(8, 11),) * 3
+
+
+def wrap(array):
+    return MetaTensor(torch.as_tensor(array)[None], affine=torch.eye(4, dtype=torch.float64))
+
+
+def pair():
+    """A new lesion, one that grows by 18 voxels, and one that resolves."""
+    logits = np.zeros((3, *SHAPE), np.float32)
+    logits[0] = 4.0
+    for place in (NEW, GROWN):
+        logits[(1, *place)] = 9.0
+    logits[(2, *GONE)] = 9.0
+    before, after = np.zeros(SHAPE, np.uint8), np.zeros(SHAPE, np.uint8)
+    before[OLD] = before[GONE] = 1
+    after[OLD] = after[NEW] = 1
+    noise = np.random.default_rng(0).normal(size=(2, 2, *SHAPE)).astype(np.float32)
+    return {
+        "pred": torch.from_numpy(logits),
+        "baseline_harmonized": torch.from_numpy(noise[0]),
+        "followup_harmonized": torch.from_numpy(noise[1]),
+        "brain": wrap(np.ones(SHAPE, np.uint8)),
+        "assessed": wrap(np.ones(SHAPE, np.uint8)),
+        "baseline_lesion": wrap(before),
+        "followup_lesion": wrap(after),
+    }
+
+
+def test_three_changes_are_found_with_type_and_volume():
+    out = FindLesionsd()(pair())
+    found = {lesion.type_name: lesion for lesion in out["lesions"]}
+    assert set(found) == {"new", "enlarging", "resolved"}
+    assert found["new"].gain_mm3 == 27
+    assert (found["enlarging"].baseline_volume_mm3, found["enlarging"].followup_volume_mm3) == (27, 27 + 18)
+    assert (found["resolved"].baseline_volume_mm3, found["resolved"].followup_volume_mm3) == (27, 0)
+    assert out["lesion_source"] == dict.fromkeys(("baseline", "followup"), "mask given by the user")
+
+
+def test_probabilities_are_those_of_the_logits_where_assessed():
+    data = pair()
+    data["assessed"] = data["assessed"].clone()
+    data["assessed"][0, 2] = 0
+    out = FindLesionsd()(data)
+    expected = torch.softmax(data["pred"], dim=0)
+    torch.testing.assert_close(out["gain_probability"][0, 3:].as_tensor(), expected[1, 3:])
+    assert float(out["gain_probability"][0, 2].max()) == 0.0
+    assert not out["change"][0, 2].any()
+
+
+def test_without_masks_the_rule_is_used_and_named():
+    data = pair()
+    del data["baseline_lesion"], data["followup_lesion"]
+    out = FindLesionsd()(data)
+    assert out["baseline_lesion"].shape == (1, *SHAPE)
+    assert out["lesion_source"]["baseline"].startswith("rule")
+
+
+def test_no_change_is_a_result():
+    data = pair()
+    data["pred"] = torch.zeros(3, *SHAPE)
+    data["pred"][0] = 5.0
+    out = FindLesionsd()(data)
+    assert not out["change"].any()
+    assert all(lesion.change_type is None for lesion in out["lesions"])
+
+
+def test_exchanging_the_visits_exchanges_everything():
+    data = pair()
+    swapped = {**data, "pred": data["pred"][[0, 2, 1]]}
+    for name in ("harmonized", "lesion"):
+        swapped[f"baseline_{name}"], swapped[f"followup_{name}"] = data[f"followup_{name}"], data[f"baseline_{name}"]
+    forth, back = FindLesionsd()(data), FindLesionsd()(swapped)
+    one, other = forth["change"].numpy(), back["change"].numpy()
+    np.testing.assert_array_equal(one, np.where(other > 0, 5 - other.astype(int), 0))
+    for lesion, mirror in zip(forth["lesions"], back["lesions"], strict=True):
+        assert lesion.id == mirror.id
+        assert lesion.change_type is None or mirror.change_type is ChangeType(lesion.change_type).swapped
+        assert lesion.change_mm3 == -mirror.change_mm3
+        assert lesion.confidence == mirror.confidence
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0, 1.5])
+def test_threshold_must_be_a_probability(threshold):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        FindLesionsd(threshold=threshold)
