@@ -7,20 +7,28 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-SHIPPED = ("bundles", "data_samples")
+SHIPPED = (
+    "bundles/*/LICENSE",
+    "bundles/*/configs/*",
+    "bundles/*/docs/*",
+    "bundles/*/models/model.pt",
+    "data_samples/README.md",
+    "data_samples/*/*",
+)
 
 
 class BuildWithShipped(build_py):
-    """Copies the shipped folders into the package, unless it is installed in place."""
+    """Copies the shipped files into the package, unless it is installed in place."""
 
     def run(self) -> None:
         """Build as usual, then copy."""
         super().run()
         if self.editable_mode:
             return
-        for folder in SHIPPED:
-            target = Path(self.build_lib) / "monai_microchange" / folder
-            shutil.copytree(folder, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", "eval"))
+        for source in (path for pattern in SHIPPED for path in Path().glob(pattern)):
+            target = Path(self.build_lib) / "monai_microchange" / source
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
 
 
 setup(cmdclass={"build_py": BuildWithShipped})

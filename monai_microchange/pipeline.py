@@ -5,7 +5,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Compose
+from yaml import YAMLError
 
 import monai_microchange
 from monai_microchange._frames import spacing_from_affine
@@ -45,13 +46,16 @@ STAGES = {
 }
 """What the summary calls the time that a transform takes."""
 
+CONFIG_SIGNS = ("$", "@", "%")
+"""What MONAI's configuration takes for code, a reference or a macro; no text from the user may begin so."""
+
 LOW_CORRELATION = 0.5
 """Below this the grey values of the two scans agree so badly that the alignment is in doubt."""
 
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """Choices of a comparison; the command's options of the same names.
+    """Choices of a comparison; the command's options of the same names. None leaves a choice to the bundle.
 
     Attributes:
         weights: file with weights to use in place of the bundle's.
@@ -62,14 +66,14 @@ class CompareOptions:
         followup_lesions: lesion mask in the follow-up's space, in place of the rule.
         baseline_series: which DICOM series of the baseline's folder.
         followup_series: which DICOM series of the follow-up's folder.
-        force: compare although PatientIDs differ or the follow-up is the older one.
+        force: compare although PatientIDs differ, the follow-up is the older one, or the alignment is uncertain.
         allow_identical: compare a scan with itself.
         overwrite: replace an earlier result.
     """
 
     weights: str | Path | None = None
-    device: str = "auto"
-    roi: str = "brain"
+    device: str | None = None
+    roi: str | None = None
     brain_mask: str | Path | None = None
     baseline_lesions: str | Path | None = None
     followup_lesions: str | Path | None = None
@@ -81,12 +85,25 @@ class CompareOptions:
 
     def __post_init__(self) -> None:
         """Refuse values that no option has."""
-        if self.roi not in ("brain", "none"):
+        if self.roi not in (None, "brain", "none"):
             raise InputError(f"roi: expected brain or none, got {self.roi!r}.")
-        if self.device not in ("auto", "cpu", "cuda"):
+        if self.device not in (None, "auto", "cpu", "cuda"):
             raise InputError(f"device: expected auto, cpu or cuda, got {self.device!r}.")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise InputError("device: expected a CUDA device, found none; use --device cpu.")
+        for series in (self.baseline_series, self.followup_series):
+            if series is not None and series.startswith(CONFIG_SIGNS):
+                raise InputError(f"series: expected a UID, number or description, got {series!r}.")
+
+    def settings(self) -> dict[str, Any]:
+        """What of a bundle's configuration the choices replace. An absolute path is never taken for code."""
+        chosen: dict[str, Any] = {
+            name: getattr(self, name) for name in ("device", "roi", "baseline_series", "followup_series")
+        }
+        if self.weights is not None:
+            chosen["weights"] = str(Path(self.weights).absolute())
+        chosen |= {name: True for name in ("force", "allow_identical") if getattr(self, name)}
+        return {name: value for name, value in chosen.items() if value is not None}
 
 
 def compare(
@@ -104,7 +121,8 @@ def compare(
         baseline: NIfTI, NRRD or MHA file, folder with a DICOM series, or a dict of modality to such.
         followup: the same of the later visit.
         output_dir: folder for the files of the result; none are written if it is not given.
-        bundle: folder of the MONAI bundle to use; `ms_lesion_change` of this package by default.
+        bundle: folder of the MONAI bundle to use; `ms_lesion_change` of this package by default. A bundle's
+            configuration can run any code: use only those you trust.
         progress: called with stage and share done.
         options: fields of `CompareOptions`.
 
@@ -116,7 +134,7 @@ def compare(
 
     Example:
         >>> from monai_microchange import compare
-        >>> compare("missing.nii.gz", "missing.nii.gz")
+        >>> compare("missing.nii.gz", "missing.nii.gz")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
         monai_microchange.data.errors.InputError: baseline: missing.nii.gz: expected an image file or a DICOM folder...
@@ -124,24 +142,36 @@ def compare(
     chosen = CompareOptions(**options)
     if output_dir is not None:
         check_output(output_dir, overwrite=chosen.overwrite)
-    root = Path(bundle) if bundle is not None else shipped_bundle()
+    root = Path(bundle).absolute() if bundle is not None else shipped_bundle()
+    pair = {
+        "baseline": baseline,
+        "followup": followup,
+        "brain_mask": chosen.brain_mask,
+        "baseline_lesion": chosen.baseline_lesions,
+        "followup_lesion": chosen.followup_lesions,
+    }
+    workflow = _load_workflow(root, chosen.settings())
+    return workflow.run(pair, output_dir, overwrite=chosen.overwrite, progress=progress)
+
+
+def _load_workflow(root: Path, settings: Mapping[str, Any]) -> "PairWorkflow":
+    """The workflow that a bundle's `inference.yaml` describes, with some of its settings replaced."""
     config = root / "configs" / "inference.yaml"
     if not config.is_file():
         raise InputError(f"{root}: expected a bundle with configs/inference.yaml, found none; check --bundle.")
     parser = ConfigParser()
-    parser.read_config(str(config))
-    overrides = {name: value for name, value in asdict(chosen).items() if value is not None}
-    parser.update({**overrides, "bundle_root": str(root), "baseline": baseline, "followup": followup})
-    if output_dir is not None:
-        parser["output_dir"] = str(output_dir)
     try:
+        parser.read_config(str(config))
+        parser.update({**settings, "bundle_root": str(root)})
         workflow = parser.get_parsed_content("workflow")
+    except (KeyError, YAMLError) as error:
+        raise InputError(f"{config}: expected the configuration of a change bundle; got {error}.") from error
     except RuntimeError as error:
         # MONAI wraps whatever a component raises; the user's mistake is inside
         if isinstance(error.__cause__, (ValueError, OSError)):
             raise InputError(f"the bundle cannot be used: {error.__cause__}") from error
         raise
-    return workflow.run(parser.get_parsed_content("pair"), output_dir, overwrite=chosen.overwrite, progress=progress)
+    return workflow
 
 
 class PairWorkflow:
@@ -153,7 +183,8 @@ class PairWorkflow:
         inferer: leads the network over the pair.
         postprocessing: from `pred`, logits (3, I, J, K), to lesions.
         modalities: what the network was trained on, in order.
-        source: name, version and weights file of the bundle, for the record.
+        bundle_root: folder of the bundle, whose name and version go into the record.
+        weights: the network's file, whose hash goes into the record.
     """
 
     def __init__(
@@ -164,14 +195,16 @@ class PairWorkflow:
         postprocessing: Compose,
         *,
         modalities: list[str],
-        source: dict[str, str],
+        bundle_root: str | Path,
+        weights: str | Path,
     ):
         self.preprocessing = preprocessing
         self.network = network
         self.inferer = inferer
         self.postprocessing = postprocessing
         self.modalities = tuple(modalities)
-        self.source = source
+        self.bundle_root = Path(bundle_root)
+        self.weights = Path(weights)
 
     def run(
         self,
@@ -214,7 +247,7 @@ class PairWorkflow:
 
     def _check_modalities(self, pair: ScanPair) -> None:
         given = tuple(pair.baseline.images)
-        if len(given) != len(self.modalities) or (len(given) > 1 and given != self.modalities):
+        if given != self.modalities:
             raise InputError(
                 f"the bundle was trained on {', '.join(self.modalities)}; got {', '.join(given)}; give these, in this "
                 "order, or another --bundle."
@@ -227,7 +260,7 @@ class PairWorkflow:
             return self.inferer(inputs, self.network, progress=tell)[0].cpu()
 
     def _provenance(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        pair, registration = data["pair"], data["registration"]
+        pair, registration, anatomy = data["pair"], data["registration"], shipped_bundle("head_anatomy")
         warnings = list(pair.warnings)
         if registration.correlation < LOW_CORRELATION:
             warnings.append(
@@ -241,11 +274,8 @@ class PairWorkflow:
                 "python": sys.version.split()[0],
                 **{name: version(name) for name in packages},
             },
-            "bundle": {
-                "name": self.source["name"],
-                "version": self.source["version"],
-                "weights_sha256": file_sha256(self.source["weights"]),
-            },
+            "bundle": _bundle_record(self.bundle_root) | {"weights_sha256": file_sha256(self.weights)},
+            "anatomy": _bundle_record(anatomy) | {"weights_sha256": file_sha256(anatomy / "models" / "model.pt")},
             "device": str(next(self.network.parameters()).device),
             "inputs": {visit: _input_record(getattr(pair, visit)) for visit in VISITS},
             "interval_days": pair.interval_days,
@@ -260,6 +290,12 @@ class PairWorkflow:
             "warnings": warnings,
             "note": "For research use only; not a medical device.",
         }
+
+
+def _bundle_record(root: Path) -> dict[str, Any]:
+    """Name and version of a bundle, as its metadata have them."""
+    facts = ConfigParser.load_config_file(str(root / "configs" / "metadata.json"))
+    return {"name": root.name, "version": facts.get("version")}
 
 
 def _input_record(visit: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 """The wheel alone, outside the checkout, does the main job."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,9 @@ def test_demo_works_from_the_wheel(tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    run("-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path), str(checkout))
+    source = tmp_path / "source"
+    shutil.copytree(checkout, source, ignore=shutil.ignore_patterns(".git", ".venv", "build", "*.egg-info", ".*_cache"))
+    run("-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path), str(source))
     (wheel,) = tmp_path.glob("*.whl")
     installed = tmp_path / "installed"
     run("-m", "pip", "install", "--quiet", "--no-deps", "--target", str(installed), str(wheel))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`microchange compare | phantom | demo`."""
 
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -73,15 +74,15 @@ def compare(
     followup_series: Annotated[str | None, typer.Option(help="Which DICOM series of the later scan.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="MONAI bundle to use in place of the shipped one.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights to use in place of the bundle's.")] = None,
-    roi: Annotated[Region, typer.Option(help="brain, or none for other organs.")] = Region.BRAIN,
+    roi: Annotated[Region | None, typer.Option(help="brain, or none for other organs.")] = None,
     brain_mask: Annotated[Path | None, typer.Option(help="Your brain mask, in the earlier scan's space.")] = None,
     baseline_lesions: Annotated[Path | None, typer.Option(help="Your lesion mask of the earlier scan.")] = None,
     followup_lesions: Annotated[Path | None, typer.Option(help="Your lesion mask of the later scan.")] = None,
-    device: Annotated[Device, typer.Option(help="Where the networks run.")] = Device.AUTO,
+    device: Annotated[Device | None, typer.Option(help="Where the networks run.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result.")] = False,
     allow_identical: Annotated[bool, typer.Option("--allow-identical", help="Compare a scan with itself.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Compare although PatientIDs differ or the dates are reversed.")
+        bool, typer.Option("--force", help="Compare although patient, dates or alignment are in doubt.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing unless something is wrong.")] = False,
 ) -> None:
@@ -89,8 +90,8 @@ def compare(
     options: dict[str, Any] = {
         "bundle": bundle,
         "weights": weights,
-        "device": device.value,
-        "roi": roi.value,
+        "device": device and device.value,
+        "roi": roi and roi.value,
         "brain_mask": brain_mask,
         "baseline_lesions": baseline_lesions,
         "followup_lesions": followup_lesions,
@@ -161,7 +162,10 @@ def _compare(baseline: Any, followup: Any, output: Path, *, quiet: bool, **optio
 
         progress("loading", 1.0)
         result = run(baseline, followup, output, progress=progress, **options)
-    if not quiet:
+    if quiet:
+        for warning in result.provenance["warnings"]:
+            errors.print(f"warning: {warning}", soft_wrap=True, markup=False)
+    else:
         print_summary(result)
 
 
@@ -188,6 +192,8 @@ def _spread_modalities(arguments: list[str]) -> list[str]:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; bad input ends in one sentence on standard error and exit code 2."""
     quiet_third_parties()
+    # a run that is told to stop cleans up like one that fails
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     given = sys.argv[1:] if arguments is None else arguments
     try:
         app(_spread_modalities(given), prog_name="microchange")
@@ -195,9 +201,6 @@ def main(arguments: list[str] | None = None) -> None:
         errors.print("error:", style="bold red", end=" ")
         errors.print(str(error), soft_wrap=True, markup=False)
         raise SystemExit(BAD_INPUT) from None
-    except KeyboardInterrupt:
-        errors.print("stopped; nothing was written")
-        raise SystemExit(130) from None
 
 
 if __name__ == "__main__":

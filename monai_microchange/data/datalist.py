@@ -83,17 +83,17 @@ def read_datalist(datalist: str | Path | Sequence[Mapping[str, Any]]) -> list[La
             cases have one name.
 
     Example:
-        >>> read_datalist([{"baseline": "a.nii.gz"}])
+        >>> read_datalist([])
         Traceback (most recent call last):
         ...
-        monai_microchange.data.errors.InputError: datalist, case 1: expected baseline, followup, label, got baseline;...
+        monai_microchange.data.errors.InputError: datalist: expected a list of pairs, got '[]'; give at least one.
     """
     root = Path()
     if isinstance(datalist, str | Path):
         root = Path(datalist).parent
         datalist = _read_json(Path(datalist))
     if not isinstance(datalist, Sequence) or isinstance(datalist, str) or not datalist:
-        raise InputError(f"datalist: expected a list of labelled pairs, got {str(datalist)[:60]!r}; give at least one.")
+        raise InputError(f"datalist: expected a list of pairs, got {str(datalist)[:60]!r}; give at least one.")
     cases = [_case(entry, number, root) for number, entry in enumerate(datalist, start=1)]
     names = [case.name for case in cases]
     twice = sorted({name for name in names if names.count(name) > 1})

@@ -15,7 +15,9 @@ from monai_microchange.data.volume import read_volume
 __all__ = ["read_mask_like"]
 
 
-def read_mask_like(path: str | Path, image: MetaTensor, *, what: str = "brain mask") -> MetaTensor:
+def read_mask_like(
+    path: str | Path, image: MetaTensor, *, what: str = "brain mask", allow_empty: bool = False
+) -> MetaTensor:
     """Read a mask file and bring it onto the grid of an image with nearest-neighbour interpolation.
 
     A voxel is inside where its value is above 0.5, so label maps are taken whole and probabilities cut at one half.
@@ -25,12 +27,14 @@ def read_mask_like(path: str | Path, image: MetaTensor, *, what: str = "brain ma
         path: NIfTI, NRRD (`.seg.nrrd` of one layer too) or MetaImage file, on any grid.
         image: image (1, I, J, K) with an affine to RAS mm.
         what: what messages call the mask.
+        allow_empty: accept a mask without any voxel.
 
     Returns:
         Mask (1, I, J, K), uint8, 0 or 1, with the affine of `image`.
 
     Raises:
-        InputError: whatever `read_volume` refuses, but not a constant mask; an empty mask; no overlap with the image.
+        InputError: whatever `read_volume` refuses, but not a constant mask; an empty mask, unless allowed; no
+            overlap with the image.
 
     Example:
         >>> import tempfile
@@ -48,12 +52,13 @@ def read_mask_like(path: str | Path, image: MetaTensor, *, what: str = "brain ma
     except InputError as error:
         raise InputError(f"{what} {error}") from error
     inside = (loaded[0].numpy() > 0.5).astype(np.uint8)
-    if not inside.any():
+    if not inside.any() and not allow_empty:
         raise InputError(f"{name}: expected a mask with voxels above 0.5, got an empty one; check the file.")
+    empty = not inside.any()
     affine, shape = np.asarray(image.affine, dtype=float), tuple(image.shape[-3:])
     if inside.shape != shape or not np.allclose(loaded.affine, affine, atol=1e-4):
         inside = _resample_nearest(inside, np.asarray(loaded.affine, dtype=float), affine, shape)
-    if not inside.any():
+    if not inside.any() and not empty:
         raise InputError(f"{name}: expected a mask that overlaps the scan, got none of it inside the scan's grid.")
     return MetaTensor(torch.from_numpy(inside[None]), affine=image.affine.clone(), meta={"filename_or_obj": str(path)})
 

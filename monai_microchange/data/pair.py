@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads two visits as a pair and refuses what cannot be compared."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -23,6 +23,7 @@ __all__ = [
     "ReadPaird",
     "ScanPair",
     "Visit",
+    "modality_keys",
     "read_mask_like",
     "read_pair",
     "read_visit",
@@ -42,6 +43,16 @@ MIN_EXTENT_MM = 30.0
 
 Source: TypeAlias = str | Path | Mapping[str, str | Path]
 Series: TypeAlias = str | int | Mapping[str, str | int] | None
+
+
+def modality_keys(modalities: Sequence[str], suffix: str = "") -> list[str]:
+    """Keys of a pair's images, as `ReadPaird` names them: the baseline's by modality, then the follow-up's.
+
+    >>> modality_keys(["FLAIR", "T1"])
+    ['baseline', 'baseline+T1', 'followup', 'followup+T1']
+    """
+    further = [f"+{modality}" for modality in modalities[1:]]
+    return [f"{visit}{name}{suffix}" for visit in VISITS for name in ("", *further)]
 
 
 @dataclass(frozen=True)

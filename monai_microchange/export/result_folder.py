@@ -2,6 +2,7 @@
 """Write a result as a folder: all of it, or nothing."""
 
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -25,30 +26,42 @@ def check_output(folder: str | Path, *, overwrite: bool = False) -> Path:
 
     Args:
         folder: of the result.
-        overwrite: whether an earlier result may be replaced. Only a folder that holds a `result.json`, or nothing,
-            ever is.
+        overwrite: whether an earlier result may be replaced. A folder that holds anything else never is.
 
     Returns:
-        The folder as an absolute path.
+        The folder as an absolute path, links followed.
 
     Raises:
-        InputError: if the folder exists and may not be replaced.
+        InputError: if the folder exists and may not be replaced, or none can be made there.
     """
-    path = Path(folder).absolute()
+    path = Path(folder).resolve()
+    parent = next(p for p in path.parents if p.exists())
+    if not os.access(parent, os.W_OK):
+        raise InputError(f"{folder}: expected a place to write to, got one without permission; choose another folder.")
     if not path.exists():
         return path
     if not path.is_dir():
         raise InputError(f"{folder}: expected a folder for the result, got a file; choose another name.")
-    is_result, is_empty = (path / ResultFile.PROVENANCE).exists(), not any(path.iterdir())
-    if not (is_result or is_empty):
+    if path == Path.cwd() or os.path.ismount(path):
         raise InputError(
-            f"{folder}: expected a new folder or an earlier result, got a folder of other files; choose another."
+            f"{folder}: expected a folder that can be replaced, got the current or a mounted one; name a new one."
         )
-    if is_result and not overwrite:
+    foreign = _foreign_files(path)
+    if foreign:
         raise InputError(
-            f"{folder}: expected a new folder, got one that holds a result; use --overwrite to replace it."
+            f"{folder}: expected a new folder or an earlier result, got one with other files ({foreign[0]}); move "
+            "them, or choose another folder."
         )
+    if any(path.iterdir()) and not overwrite:
+        raise InputError(f"{folder}: expected a new folder, got one with a result; use --overwrite to replace it.")
     return path
+
+
+def _foreign_files(folder: Path) -> list[str]:
+    """Files, relative to the folder, that are not of a result."""
+    ours = {name.format(visit=visit) for name in ResultFile for visit in VISITS}
+    files = (str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if not path.is_dir())
+    return [name for name in files if name not in ours]
 
 
 def write_result(folder: str | Path, result: ChangeResult, *, overwrite: bool = False) -> Path:
@@ -67,21 +80,29 @@ def write_result(folder: str | Path, result: ChangeResult, *, overwrite: bool = 
         _write_files(work, result)
         # mkdtemp is for the owner alone; a result is as readable as any new folder
         work.chmod(0o777 & ~_umask())
-        if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-            target.rename(old / "result")
-            work.rename(target)
-            shutil.rmtree(old)
-        else:
-            work.rename(target)
+        _replace(target, work)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return target
 
 
-def _umask() -> int:
-    import os
+def _replace(target: Path, work: Path) -> None:
+    """Put `work` in the place of `target`, which comes back if that fails."""
+    if not target.exists():
+        work.rename(target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+    target.rename(old / "result")
+    try:
+        work.rename(target)
+    except OSError:
+        (old / "result").rename(target)
+        old.rmdir()
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
+
+def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -31,8 +31,8 @@ class FindLesionsd(MapTransform):
     - `baseline_lesion`, `followup_lesion` (1, I, J, K) uint8, unless they are there, and `lesion_source` by visit;
     - `change` (1, I, J, K) uint8, `ChangeType`; `lesion_ids` (1, I, J, K) int32; `lesions`, a list of `Lesion`.
 
-    A row's volume at a visit counts what the change says beside the visit's mask: gained voxels as lesion at follow-up
-    and not at baseline, lost ones the other way round.
+    A row's volume at a visit is that of the visit's mask together with what the change adds to it: gained voxels at
+    follow-up, lost ones at baseline.
 
     Args:
         keys: the logits.
@@ -67,12 +67,14 @@ class FindLesionsd(MapTransform):
             threshold=self.threshold,
             min_volume_mm3=self.min_volume_mm3,
         )
+        looked_at = assessed[0].numpy() > 0
         gained, lost = changes.gain_labels > 0, changes.loss_labels > 0
         maps = MidMaps(
             baseline=np.asarray(out["baseline_harmonized"][0]),
             followup=np.asarray(out["followup_harmonized"][0]),
-            baseline_lesion=(before | lost) & ~gained,
-            followup_lesion=(after | gained) & ~lost,
+            # what was not assessed cannot be called stable
+            baseline_lesion=(before & looked_at) | lost,
+            followup_lesion=(after & looked_at) | gained,
             gain_probability=gain,
             loss_probability=loss,
             affine=affine.numpy(),

@@ -47,14 +47,15 @@ def resample_voxels(volume: torch.Tensor, out_to_in: np.ndarray, shape: tuple[in
     Example:
         >>> volume = torch.arange(4.0).view(1, 1, 1, 4)
         >>> shift = np.eye(4); shift[2, 3] = 0.5
-        >>> resample_voxels(volume.expand(1, 2, 2, 4), shift, (2, 2, 3))[0, 0, 0].tolist()
-        [0.5, 1.5, 2.5]
+        >>> resample_voxels(volume.expand(1, 2, 2, 4), shift, (2, 2, 3))[0, 0, 0]
+        tensor([0.5000, 1.5000, 2.5000])
     """
     to_unit = [np.eye(4), np.eye(4)]
     for matrix, extent in zip(to_unit, (volume.shape[1:], shape), strict=True):
         size = np.maximum(np.asarray(extent, dtype=float) - 1, 1)
         matrix[:3, :3] = np.diag(2 / size)
-        matrix[:3, 3] = -1
+        # a lone voxel is the middle, not the first of two ends
+        matrix[:3, 3] = np.where(np.asarray(extent) > 1, -1.0, 0.0)
     theta = to_unit[0] @ out_to_in @ np.linalg.inv(to_unit[1])
     flip = [2, 1, 0]  # grid_sample names the last axis first
     theta = torch.as_tensor(theta[:3][flip][:, [*flip, 3]].copy(), dtype=volume.dtype, device=volume.device)

@@ -34,6 +34,8 @@ class AlignMidSpaced(MapTransform, InvertibleTransform):
         mode: interpolation, as in MONAI's `SpatialResample`.
         seed: of the registration's sampling.
         min_overlap: least share of the smaller head (or foreground) that the other scan must cover.
+        max_inconsistency_mm: most that the registrations in either direction may disagree; scans of two patients, or of
+            parts that hardly meet, disagree by several mm.
 
     Returns:
         A copy of the data with scans (C, I, J, K) on one grid; `mid_space`, the `MidSpace`; `registration`, its
@@ -49,7 +51,15 @@ class AlignMidSpaced(MapTransform, InvertibleTransform):
         >>> # pipeline({"baseline": "first.nii.gz", "followup": "second.nii.gz"})
     """
 
-    def __init__(self, *, spacing_mm: float = 1.0, mode: str = "bilinear", seed: int = 1, min_overlap: float = 0.5):
+    def __init__(
+        self,
+        *,
+        spacing_mm: float = 1.0,
+        mode: str = "bilinear",
+        seed: int = 1,
+        min_overlap: float = 0.5,
+        max_inconsistency_mm: float = 2.0,
+    ):
         super().__init__(VISITS)
         if spacing_mm <= 0:
             raise ValueError(f"spacing_mm must be above 0; got {spacing_mm}")
@@ -57,6 +67,7 @@ class AlignMidSpaced(MapTransform, InvertibleTransform):
         self.mode = mode
         self.seed = seed
         self.min_overlap = min_overlap
+        self.max_inconsistency_mm = max_inconsistency_mm
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Align the visits in `data`."""
@@ -91,6 +102,12 @@ class AlignMidSpaced(MapTransform, InvertibleTransform):
             space = mid_space(registration.baseline_to_followup, *grids, spacing_mm=self.spacing_mm)
         except ValueError as error:
             raise InputError(f"baseline and followup cannot be aligned: {error}") from error
+        if registration.inverse_consistency_mm > self.max_inconsistency_mm:
+            raise InputError(
+                f"baseline and followup: expected an alignment certain to {self.max_inconsistency_mm:g} mm, got two "
+                f"that differ by {registration.inverse_consistency_mm:.1f} mm; are they of one patient, and do they "
+                "show the same part of the body? Use --force to compare all the same."
+            )
         if registration.overlap < self.min_overlap:
             raise InputError(
                 f"baseline and followup: expected an overlap of at least {self.min_overlap:.0%} of the head, got "

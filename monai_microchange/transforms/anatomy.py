@@ -121,6 +121,8 @@ class SegmentAnatomyd(MapTransform):
         for key in self.key_iterator(out):
             probability = anatomy_probabilities(out[key], self.network)
             labels = clean_brain(probability.argmax(dim=0).numpy().astype(np.uint8))
+            if not labels.any() and "brain_mask" in out:
+                return dict(data)  # the user's mask will do; the lesions' places stay unknown
             if not labels.any():
                 raise ValueError(f"no brain was found in the {key} scan: give a brain mask, or work without a region")
             out[f"{key}_anatomy"] = probability
@@ -133,7 +135,7 @@ class SegmentAnatomyd(MapTransform):
 class MergeAnatomyd(MapTransform):
     """Merge the anatomy of all scans into one label map on their common grid, with the brain mask.
 
-    Takes what `SegmentAnatomyd` added, and puts `anatomy` and `brain`, (1, I, J, K) and uint8, in its place.
+    Takes what `SegmentAnatomyd` added, if it did, and puts `anatomy` and `brain`, (1, I, J, K) and uint8, in its place.
 
     Args:
         keys: scans on one grid.
@@ -143,6 +145,8 @@ class MergeAnatomyd(MapTransform):
         """Merge the anatomy in `data`."""
         out = dict(data)
         keys = list(self.key_iterator(out))
+        if not all(f"{key}_anatomy" in out for key in keys):
+            return out
         anatomy = merge_anatomy([out.pop(f"{key}_anatomy") for key in keys], out[keys[0]])
         for key in keys:
             del out[f"{key}_brain"]

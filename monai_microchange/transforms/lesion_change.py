@@ -10,8 +10,8 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Randomizable
 from torch.nn import functional as F
 
+from monai_microchange.data.lesion_bank import LesionBank, shrink_shape
 from monai_microchange.enums import VISITS, Anatomy
-from monai_microchange.simulation.lesion_bank import LesionBank, shrink_shape
 from monai_microchange.transforms.acquisition import (
     SliceProtocol,
     add_bias,

@@ -63,7 +63,7 @@ def mean_rigid(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
     Example:
         >>> a, b = np.eye(4), np.eye(4); b[0, 3] = 1.0
-        >>> mean_rigid(a, b)[0, 3]
+        >>> float(mean_rigid(a, b)[0, 3])
         0.5
     """
     return one @ half_rigid(np.linalg.inv(one) @ other)

@@ -38,7 +38,10 @@ class ReadUserMasksd(MapTransform):
         for name, visit in USER_MASKS.items():
             path = out.pop(name, None)
             if path is not None:
-                out[name] = read_mask_like(path, out[visit], what=name.replace("_", " "))
+                # no lesion at a visit is an answer; no brain is a mistake
+                out[name] = read_mask_like(
+                    path, out[visit], what=name.replace("_", " "), allow_empty=name != "brain_mask"
+                )
         return out
 
 
@@ -65,7 +68,8 @@ class AssessRegiond(MapTransform):
     """Decide where change is looked for (`brain`), and where it could have been seen (`assessed`).
 
     The brain is the user's mask, else the anatomy's, else (for other organs) all that is not air. Assessed is what of
-    it both scans cover, less the CSF around the brain, where vessels and membranes are bright and no lesions lie.
+    it both scans cover, less (unless the mask is the user's) the CSF around the brain, where vessels and membranes are
+    bright and no lesions lie.
 
     Returns:
         A copy of the data with `brain` and `assessed`, (1, I, J, K) uint8, and `region`, which says what was used.
@@ -82,7 +86,8 @@ class AssessRegiond(MapTransform):
         out = dict(data)
         scans = [out[visit] for visit in VISITS]
         field_of_view = torch.as_tensor(out.pop("field_of_view").as_tensor())
-        if "brain_mask" in out:
+        given = "brain_mask" in out
+        if given:
             brain, out["region"] = out.pop("brain_mask").as_tensor().to(torch.uint8), "mask given by the user"
         elif "brain" in out:
             brain, out["region"] = out["brain"].as_tensor(), "brain, from the head_anatomy network"
@@ -90,7 +95,7 @@ class AssessRegiond(MapTransform):
             brain, out["region"] = foreground(scans), "all that is not air"
         brain = brain * field_of_view
         assessed = brain.clone()
-        if "anatomy" in out:
+        if "anatomy" in out and not given:
             assessed[out["anatomy"].as_tensor() == Anatomy.OUTER_CSF] = 0
         if not bool(assessed.any()):
             raise ValueError(

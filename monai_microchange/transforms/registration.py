@@ -20,6 +20,8 @@ __all__ = ["RigidRegistration", "register_pair"]
 
 SPACING_MM = 1.5
 """Voxel size at which scans are registered."""
+MIN_START_OVERLAP = 0.3
+"""Share of the smaller region that must be covered before two positions are compared by likeness."""
 THREADS = 4
 """Fixed, so that sums are split alike, and results agree to rounding, on every machine."""
 
@@ -81,8 +83,11 @@ def register_pair(
             "of the body?"
         ) from error
     mean = mean_rigid(forth, np.linalg.inv(back))
-    overlap, correlation = _agreement(one, other, mean)
-    return RigidRegistration(mean, _distance_mm(forth, np.linalg.inv(back), one), overlap, correlation)
+    # measured on either grid, so that no number depends on which scan comes first
+    apart = _distance_mm(forth, np.linalg.inv(back), one), _distance_mm(back, np.linalg.inv(forth), other)
+    seen = _agreement(one, other, mean), _agreement(other, one, np.linalg.inv(mean))
+    overlap, correlation = (float(value) for value in np.mean(seen, axis=0))
+    return RigidRegistration(mean, float(np.mean(apart)), overlap, correlation)
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ class _Prepared:
 
 
 def _prepare(scan: MetaTensor, mask: MetaTensor | None) -> _Prepared:
-    """Isotropic, cropped to the mask's box, grey values cut at the 99.5th percentile."""
+    """Isotropic, cropped to the mask's box, grey values from the 0.5th percentile (made 0) to the 99.5th."""
     image = image_from_array(np.asarray(scan.as_tensor())[0].astype(np.float32), np.asarray(scan.affine))
     if mask is None:
         region = sitk.OtsuThreshold(image, 0, 1)
@@ -103,11 +108,13 @@ def _prepare(scan: MetaTensor, mask: MetaTensor | None) -> _Prepared:
     shape.Execute(sitk.Cast(region > 0, sitk.sitkUInt8))
     if not shape.HasLabel(1):
         raise ValueError("a scan has no foreground to align: it is empty, or its mask is")
+    # standardised scans and CT have values below 0, and outside the scan there must be nothing
+    low, top = np.percentile(sitk.GetArrayViewFromImage(image), [0.5, 99.5])
+    image = sitk.Clamp(image - float(low), sitk.sitkFloat32, 0.0, max(float(top - low), 1e-6))
     grid = _isotropic_box(region, shape.GetBoundingBox(1))
     moved = sitk.Resample(image, grid, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)
     inside = sitk.Resample(region, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8)
-    top = float(np.percentile(sitk.GetArrayViewFromImage(moved), 99.5))
-    return _Prepared(sitk.Clamp(moved, sitk.sitkFloat32, 0.0, max(top, 1e-6)), inside)
+    return _Prepared(moved, inside)
 
 
 def _isotropic_box(region: sitk.Image, box: tuple[int, ...]) -> sitk.Image:
@@ -131,6 +138,20 @@ def _centre(mask: sitk.Image) -> np.ndarray:
     return np.asarray(shape.GetCentroid(1))
 
 
+def _best_shift(fixed: _Prepared, moving: _Prepared) -> np.ndarray:
+    """Where to start (LPS, mm): as the headers say, or centre onto centre, whichever makes the scans more alike.
+
+    Headers are right within one session; centres are right where headers are not, but wrong for parts of a head.
+    """
+    shifts = [np.zeros(3), _centre(moving.mask) - _centre(fixed.mask)]
+    likeness = []
+    for shift in shifts:
+        matrix = matrix_from_transform(sitk.TranslationTransform(3, shift.tolist()))
+        overlap, correlation = _agreement(fixed, moving, matrix)
+        likeness.append(correlation if overlap > MIN_START_OVERLAP else -1.0)
+    return shifts[int(np.argmax(likeness))] if max(likeness) > -1.0 else shifts[1]
+
+
 def _register(fixed: _Prepared, moving: _Prepared, seed: int) -> np.ndarray:
     """Points of `fixed` to points of `moving` (4, 4), RAS mm."""
     method = sitk.ImageRegistrationMethod()
@@ -147,8 +168,7 @@ def _register(fixed: _Prepared, moving: _Prepared, seed: int) -> np.ndarray:
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
     rigid = sitk.Euler3DTransform()
     rigid.SetCenter(_centre(fixed.mask).tolist())
-    # centre onto centre, orientation as the headers say
-    rigid.SetTranslation((_centre(moving.mask) - _centre(fixed.mask)).tolist())
+    rigid.SetTranslation(_best_shift(fixed, moving).tolist())
     method.SetInitialTransform(rigid, inPlace=True)
     method.Execute(fixed.image, moving.image)
     return matrix_from_transform(rigid)

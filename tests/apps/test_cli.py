@@ -50,7 +50,7 @@ def test_wrong_usage(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_several_modalities_reach_the_bundle(sample, capsys):
+def test_modalities_that_the_bundle_was_not_trained_on_are_refused(sample, capsys):
     flair = [str(sample / f"{visit}.nii.gz") for visit in ("baseline", "followup")]
     values = [["--" + v, f"FLAIR={f}", f"T1={f}"] for v, f in zip(("baseline", "followup"), flair, strict=True)]
     assert run("compare", *values[0], *values[1], "--quiet") == 2

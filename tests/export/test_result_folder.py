@@ -22,11 +22,28 @@ def test_overwriting_replaces_the_whole_folder(sample_result, tmp_path):
     target = tmp_path / "out"
     target.mkdir()
     (target / ResultFile.PROVENANCE).write_text("{}")
-    (target / "left_over.txt").write_text("of an earlier version")
     assert write_result(target, sample_result, overwrite=True) == target
-    assert not (target / "left_over.txt").exists()
     assert (target / ResultFile.PROVENANCE).read_text() != "{}"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_folder_with_files_of_the_user_is_never_replaced(tmp_path):
+    (tmp_path / ResultFile.PROVENANCE).write_text("{}")
+    (tmp_path / "scene.mrml").write_text("hours of work")
+    with pytest.raises(InputError, match=r"other files \(scene\.mrml\)"):
+        check_output(tmp_path, overwrite=True)
+
+
+def test_current_folder_is_never_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="the current"):
+        check_output(".", overwrite=True)
+
+
+def test_link_is_followed(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert check_output(tmp_path / "link") == tmp_path / "real"
 
 
 def test_failure_half_way_keeps_the_earlier_result_and_leaves_no_rest(sample_result, tmp_path, monkeypatch):

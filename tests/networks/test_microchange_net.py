@@ -15,10 +15,10 @@ EXCHANGED = [0, 2, 1]
 """Classes none, gain, loss with the visits exchanged."""
 
 
-def make_net(dims=2, in_channels=2, **options):
+def make_net(dims=2, in_channels=2, channels=(4, 8, 8), **options):
     """A small network with random weights everywhere, the gain of the self-attention included."""
     torch.manual_seed(3)
-    net = MicroChangeNet(dims, in_channels, channels=(4, 8, 8), **options)
+    net = MicroChangeNet(dims, in_channels, channels=channels, **options)
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
@@ -194,18 +194,24 @@ def test_torchscript_gives_the_same(without):
         torch.testing.assert_close(scripted(x), net(x), atol=1e-5, rtol=1e-5)
 
 
-def test_torch_export_gives_the_same():
-    net, x = make_net(), join(*make_pair(batch=1))
-    exported = torch.export.export(net, (x,))
-    torch.testing.assert_close(exported.module()(x), net(x), atol=1e-5, rtol=1e-5)
+@pytest.fixture(scope="module")
+def exported():
+    """A network, a batch, and the network as `torch.export` gives it for batches of this shape."""
+    net, x = make_net(channels=(4, 8)), join(*make_pair(batch=1))
+    return net, x, torch.export.export(net, (x,))
+
+
+def test_torch_export_gives_the_same(exported):
+    net, x, program = exported
+    torch.testing.assert_close(program.module()(x), net(x), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.filterwarnings(r"ignore:.*isinstance\(treespec, LeafSpec\):FutureWarning")  # torch's own, of itself
-def test_onnx_gives_the_same(tmp_path):
+def test_onnx_gives_the_same(exported, tmp_path):
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
-    net, x = make_net(), join(*make_pair(batch=1))
-    torch.onnx.export(net, (x,), tmp_path / "net.onnx", dynamo=True, verbose=False)
+    net, x, program = exported
+    torch.onnx.export(program, (x,), tmp_path / "net.onnx", dynamo=True, verbose=False)
     session = runtime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
     (logits,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
     torch.testing.assert_close(torch.from_numpy(logits), net(x).detach(), atol=1e-4, rtol=1e-4)

@@ -159,3 +159,9 @@ def test_contrast_keeps_air_white_matter_and_order(gamma):
 
 def test_contrast_takes_negative_values_for_air():
     assert apply_contrast(torch.tensor([[[[-0.5]]]]), 0.8).item() == 0
+
+
+@pytest.mark.filterwarnings("ignore:Since version 1.3.0, affine_grid")
+def test_resampling_onto_one_voxel_takes_the_first():
+    volume = torch.arange(4.0).view(1, 1, 1, 4).expand(1, 2, 2, 4)
+    assert resample_voxels(volume, np.eye(4), (2, 2, 1))[0, 0, 0, 0] == 0

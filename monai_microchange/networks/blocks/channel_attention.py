@@ -2,11 +2,34 @@
 """Residual block whose channels are weighed by what the whole image shows."""
 
 import torch
-from monai.networks.blocks import ChannelSELayer
 from monai.networks.layers.factories import Conv, Norm
 from torch import nn
 
 __all__ = ["ChannelAttentionResBlock"]
+
+
+class ChannelGate(nn.Module):
+    """Weigh channels by a squeeze of features that need not be the ones weighed.
+
+    Args:
+        channels: channels in and out.
+        reduction: how many times fewer hidden units there are.
+    """
+
+    def __init__(self, channels: int, reduction: int = 4):
+        super().__init__()
+        hidden = max(channels // reduction, 1)
+        self.fc = nn.Sequential(
+            nn.Linear(channels, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, channels), nn.Sigmoid()
+        )
+
+    def weights(self, seen: torch.Tensor) -> torch.Tensor:
+        """Weight (B, channels), from 0 to 1, of each channel, from features (B, channels, *spatial)."""
+        return self.fc(seen.flatten(2).mean(dim=2))
+
+    def forward(self, x: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        """Weigh `x` (B, channels, *spatial) by what `seen`, of the same shape, shows."""
+        return (x.flatten(2) * self.weights(seen).unsqueeze(2)).reshape(x.shape)
 
 
 class ChannelAttentionResBlock(nn.Module):
@@ -28,6 +51,8 @@ class ChannelAttentionResBlock(nn.Module):
     Source: Hu et al., 2018, Squeeze-and-Excitation Networks, doi 10.1109/CVPR.2018.00745.
     """
 
+    channel_attention: torch.jit.Final[bool]
+
     def __init__(
         self, spatial_dims: int, in_channels: int, out_channels: int, *, stride: int = 1, channel_attention: bool = True
     ):
@@ -40,9 +65,8 @@ class ChannelAttentionResBlock(nn.Module):
             conv(out_channels, out_channels, kernel_size=3, padding=1, bias=False),
             norm(out_channels, affine=True),
         )
-        self.attention: nn.Module = nn.Identity()
-        if channel_attention:
-            self.attention = ChannelSELayer(spatial_dims, out_channels, r=min(4, out_channels))
+        self.channel_attention = channel_attention
+        self.attention = ChannelGate(out_channels) if channel_attention else nn.Identity()
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
             self.shortcut = conv(in_channels, out_channels, kernel_size=1, stride=stride, bias=False)
@@ -50,4 +74,8 @@ class ChannelAttentionResBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (B, in_channels, *spatial) to (B, out_channels, *spatial / stride)."""
-        return self.activation(self.attention(self.body(x)) + self.shortcut(x))
+        features = self.body(x)
+        if self.channel_attention:
+            # squeezed after the activation: the mean of normalised features is their bias, whatever the image
+            features = self.attention(features, self.activation(features))
+        return self.activation(features + self.shortcut(x))

@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 from typing import cast
+from typing import cast
 
 import torch
 from monai.networks.layers.factories import Conv
@@ -42,11 +43,13 @@ class DecoderStage(nn.Module):
         channel_attention: whether the fused channels are weighed.
     """
 
+    gated: torch.jit.Final[bool]
+
     def __init__(self, spatial_dims: int, coarse_channels: int, channels: int, *, gated: bool, channel_attention: bool):
         super().__init__()
         self.gated = gated
         self.reduce = Conv[Conv.CONV, spatial_dims](coarse_channels, channels, kernel_size=1)
-        self.gate = AdditiveAttentionGate(spatial_dims, channels, channels)
+        self.gate = AdditiveAttentionGate(spatial_dims, channels, channels) if gated else nn.Identity()
         self.fuse = ChannelAttentionResBlock(spatial_dims, channels, channels, channel_attention=channel_attention)
 
     def enlarge(self, coarse: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
@@ -107,7 +110,6 @@ class MicroChangeNet(nn.Module):
         _check_arguments(in_channels, out_channels, channels, without)
         attention = "channel_attention" not in without
         self.visit_channels = in_channels // 2
-        self.deep_supervision = "deep_supervision" not in without
         widths = list(channels)
         self.encoder = nn.ModuleList(
             ChannelAttentionResBlock(spatial_dims, come, go, stride=1 if i == 0 else 2, channel_attention=attention)
@@ -128,7 +130,8 @@ class MicroChangeNet(nn.Module):
             for coarse, fine in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
         # score and margin; finest scale last, as the decoder makes them
-        self.heads = nn.ModuleList(Conv[Conv.CONV, spatial_dims](width, 2, kernel_size=1) for width in widths[-2::-1])
+        supervised = widths[-2::-1] if "deep_supervision" not in without else widths[:1]
+        self.heads = nn.ModuleList(Conv[Conv.CONV, spatial_dims](width, 2, kernel_size=1) for width in supervised)
 
     def encode(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Features of change (2 * B, width, *spatial / 2**i), finest first; the second half runs back in time."""
@@ -154,8 +157,7 @@ class MicroChangeNet(nn.Module):
         features = self.decode(self.encode(x))
         scales: list[torch.Tensor] = []
         for i, head in enumerate(self.heads):
-            if self.deep_supervision or i == len(features) - 1:
-                scales.append(antisymmetric_logits(head(features[i])))
+            scales.append(antisymmetric_logits(head(features[len(features) - len(self.heads) + i])))
         scales.reverse()
         return scales
 
@@ -164,8 +166,8 @@ class MicroChangeNet(nn.Module):
         features = self.decode(self.encode(x))
         logits = features[-1]
         for i, head in enumerate(self.heads):
-            if i == len(features) - 1:
-                logits = antisymmetric_logits(head(features[i]))
+            if i == len(self.heads) - 1:
+                logits = antisymmetric_logits(head(features[-1]))
         return logits
 
     def attention_maps(self, x: torch.Tensor) -> list[torch.Tensor]:
@@ -179,7 +181,8 @@ class MicroChangeNet(nn.Module):
         for module, skip in zip(self.decoder, changes[-2::-1], strict=True):
             stage = cast(DecoderStage, module)
             if stage.gated:
-                maps.insert(0, stage.gate.weights(skip, stage.enlarge(coarse, skip)))
+                gate = cast(AdditiveAttentionGate, stage.gate)
+                maps.insert(0, gate.weights(skip, cast(DecoderStage, stage).enlarge(coarse, skip)))
             coarse = stage(coarse, skip)
         return maps
 
@@ -194,7 +197,8 @@ def antisymmetric_logits(both_directions: torch.Tensor) -> torch.Tensor:
         `[0, s - m, -s - m]`, (B, 3, *spatial), float32.
 
     Example:
-        >>> antisymmetric_logits(torch.tensor([[[3.0], [0.0]], [[1.0], [0.0]]])).flatten().round(decimals=2).tolist()
+        >>> logits = antisymmetric_logits(torch.tensor([[[3.0], [0.0]], [[1.0], [0.0]]]))
+        >>> [round(float(logit), 2) for logit in logits.flatten()]
         [0.0, 1.31, -2.69]
     """
     forth, back = both_directions.float().chunk(2)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_microchange.simulation import LesionBank, shrink_shape
+from monai_microchange.data import LesionBank, shrink_shape
 
 
 def write_bank(path, shapes):

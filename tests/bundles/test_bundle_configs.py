@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each configuration parses, says the same as its neighbours, and keeps the test scans out of training."""
+
+import pydoc
+
+import pytest
+from monai.bundle import ComponentLocator
+
+from monai_microchange._shipped import shipped_bundle
+
+CONFIGS = [
+    ("ms_lesion_change", "train.yaml"),
+    ("ms_lesion_change", "inference.yaml"),
+    ("ms_lesion_change", "inference.yaml", "evaluate.yaml"),
+    ("head_anatomy", "train.yaml"),
+    ("head_anatomy", "inference.yaml"),
+]
+HELD_OUT = ("patient01", "patient19")
+
+
+def targets(config):
+    """Every `_target_` of a configuration."""
+    if isinstance(config, dict):
+        own = [config["_target_"]] if "_target_" in config else []
+        return own + [name for value in config.values() for name in targets(value)]
+    return [name for value in config for name in targets(value)] if isinstance(config, list) else []
+
+
+def shapes(parser):
+    return {name: tuple(value.shape) for name, value in parser.get_parsed_content("network_def").state_dict().items()}
+
+
+@pytest.mark.parametrize(("bundle", "names"), [(c[0], c[1:]) for c in CONFIGS], ids=["-".join(c) for c in CONFIGS])
+def test_a_config_parses_and_all_it_names_exists(bundle, names, read_config):
+    parser = read_config(shipped_bundle(bundle), *names)
+    parser.parse()
+    locator = ComponentLocator()
+    for target in targets(parser.get()):
+        # a short name of ours would depend on what was imported before
+        module = locator.get_component_module_name(target) if "." not in target else "monai."
+        assert str(module).startswith("monai."), target
+        assert "." not in target or pydoc.locate(target) is not None, target
+
+
+def test_training_and_inference_have_one_network(bundle, read_config):
+    assert shapes(read_config(bundle, "train.yaml")) == shapes(read_config(bundle, "inference.yaml"))
+
+
+def test_an_evaluation_has_every_option_of_inference(change_bundle, read_config):
+    alone, evaluation = (
+        read_config(change_bundle, "inference.yaml"),
+        read_config(change_bundle, "inference.yaml", "evaluate.yaml"),
+    )
+    assert set(alone.get()) < set(evaluation.get())
+    assert {key for key, value in alone.get().items() if evaluation[key] != value} == {"output_dir", "run"}
+
+
+def test_no_pair_with_expert_masks_is_trained_on(change_bundle, read_config):
+    """The cross-sectional data set numbers other patients; of the longitudinal one no two visits are of one patient."""
+    images = [scan["image"] for scan in read_config(change_bundle, "train.yaml")["scans"]]
+    patients = [image.split("/")[1] for image in images if image.startswith("ljubljana_longitudinal/")]
+    assert len(patients) > 0
+    assert not set(patients) & set(HELD_OUT)
+    assert len(patients) == len(set(patients))
+
+
+@pytest.mark.real
+def test_every_scan_that_is_trained_on_is_there(change_bundle, read_config, real_data):
+    for scan in read_config(change_bundle, "train.yaml")["scans"]:
+        assert (real_data / scan["image"]).is_file()
