@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A package, so that modules here may bear the names of test modules elsewhere."""
+"""A package, so that its conftest is not taken for another one."""

@@ -166,7 +166,7 @@ def test_the_anatomy_network_trains_on_label_maps(tmp_path, elsewhere, any_seed)
     assert trainer.state.iteration == 2
     assert math.isfinite(loss_of(trainer.state.output))
     network = training.parser.get_parsed_content("network_def")
-    assert with_weights(network, tmp_path / "models" / "model.pt") is network
+    assert with_weights(network, tmp_path / "runs" / "model.pt") is network
 
 
 def test_the_bank_reads_what_this_test_packs(data_root):
