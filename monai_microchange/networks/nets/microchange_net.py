@@ -3,7 +3,6 @@
 
 from collections.abc import Sequence
 from typing import cast
-from typing import cast
 
 import torch
 from monai.networks.layers.factories import Conv
