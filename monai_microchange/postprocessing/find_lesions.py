@@ -37,14 +37,23 @@ class FindLesionsd(MapTransform):
     Args:
         keys: the logits.
         threshold: a voxel changed if gain or loss is likelier than this.
+        seed_threshold: a component of change must hold a voxel in which it is likelier than this.
         min_volume_mm3: smaller components are dropped.
     """
 
-    def __init__(self, keys: KeysCollection = "pred", *, threshold: float = 0.5, min_volume_mm3: float = 3.0):
+    def __init__(
+        self,
+        keys: KeysCollection = "pred",
+        *,
+        threshold: float = 0.5,
+        seed_threshold: float = 0.0,
+        min_volume_mm3: float = 3.0,
+    ):
         super().__init__(keys)
         if not 0 < threshold < 1:
             raise ValueError(f"threshold must be between 0 and 1; got {threshold}")
         self.threshold = threshold
+        self.seed_threshold = seed_threshold
         self.min_volume_mm3 = min_volume_mm3
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -65,6 +74,7 @@ class FindLesionsd(MapTransform):
             assessed[0].numpy(),
             spacing_mm=spacing_from_affine(affine.numpy()).tolist(),
             threshold=self.threshold,
+            seed_threshold=self.seed_threshold,
             min_volume_mm3=self.min_volume_mm3,
         )
         looked_at = assessed[0].numpy() > 0

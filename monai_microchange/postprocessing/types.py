@@ -40,6 +40,7 @@ def find_changes(
     *,
     spacing_mm: Sequence[float],
     threshold: float = 0.5,
+    seed_threshold: float = 0.0,
     min_volume_mm3: float = 3.0,
 ) -> ChangeMaps:
     """Cut the probabilities of gain and loss into components and say of which type each is.
@@ -58,6 +59,7 @@ def find_changes(
         assessed: nonzero where a change could have been seen.
         spacing_mm: voxel size along i, j, k.
         threshold: probability that a changed voxel exceeds, in [0, 1).
+        seed_threshold: probability that at least one voxel of a component exceeds, in [0, 1): sure seeds, wide extent.
         min_volume_mm3: volume that a component of change has at least.
 
     Returns:
@@ -74,35 +76,40 @@ def find_changes(
         [504, 8]
     """
     arrays = (gain_probability, loss_probability, baseline_lesion, followup_lesion, assessed)
-    _check(arrays, spacing_mm, threshold, min_volume_mm3)
+    _check(arrays, spacing_mm, (threshold, seed_threshold), min_volume_mm3)
     seen = np.asarray(assessed) > 0
     # a hair less than the quotient: 3 mm3 are three voxels also where the spacing is 1.0000001 mm
     min_voxels = int(np.ceil(min_volume_mm3 / float(np.prod(spacing_mm)) - 1e-4))
     gain = (gain_probability > threshold) & (gain_probability > loss_probability) & seen
     loss = (loss_probability > threshold) & (loss_probability > gain_probability) & seen
-    gain_labels, loss_labels = _components(gain, min_voxels), _components(loss, min_voxels)
+    gain_labels = _components(gain, gain & (gain_probability > seed_threshold), min_voxels)
+    loss_labels = _components(loss, loss & (loss_probability > seed_threshold), min_voxels)
     change = _types(gain_labels, baseline_lesion, apart=ChangeType.NEW, touching=ChangeType.ENLARGING)
     change += _types(loss_labels, followup_lesion, apart=ChangeType.RESOLVED, touching=ChangeType.SHRINKING)
     return ChangeMaps(change, gain_labels, loss_labels)
 
 
-def _check(arrays: Sequence[np.ndarray], spacing_mm: Sequence[float], threshold: float, min_volume_mm3: float) -> None:
+def _check(
+    arrays: Sequence[np.ndarray], spacing_mm: Sequence[float], thresholds: Sequence[float], min_volume_mm3: float
+) -> None:
     """Refuse arrays that do not share one 3D grid, and numbers out of range."""
     shapes = [np.shape(array) for array in arrays]
     if len(shapes[0]) != 3 or any(shape != shapes[0] for shape in shapes):
         raise ValueError(f"expected 3D arrays of one shape, got {shapes}: put all of them on the mid-space grid")
     if len(spacing_mm) != 3 or min(spacing_mm) <= 0:
         raise ValueError(f"expected three positive voxel sizes in mm, got spacing_mm={tuple(spacing_mm)}")
-    if not 0 <= threshold < 1:
-        raise ValueError(f"expected a probability threshold in [0, 1), got {threshold}")
+    for threshold in thresholds:
+        if not 0 <= threshold < 1:
+            raise ValueError(f"expected a probability threshold in [0, 1), got {threshold}")
     if min_volume_mm3 < 0:
         raise ValueError(f"expected a least volume of 0 mm3 or more, got {min_volume_mm3}")
 
 
-def _components(mask: np.ndarray, min_voxels: int) -> np.ndarray:
-    """26-connected components of at least `min_voxels`, int32, numbered from 1 without gaps."""
+def _components(mask: np.ndarray, seeds: np.ndarray, min_voxels: int) -> np.ndarray:
+    """26-connected components of at least `min_voxels` with at least one seed, int32, numbered from 1 without gaps."""
     labels = cc3d.connected_components(np.ascontiguousarray(mask), connectivity=26).astype(np.int32)
-    keep = np.bincount(labels.ravel()) >= max(min_voxels, 1)
+    size = np.bincount(labels.ravel())
+    keep = (size >= max(min_voxels, 1)) & (np.bincount(labels[seeds], minlength=len(size)) > 0)
     keep[0] = False
     return np.where(keep, np.cumsum(keep), 0).astype(np.int32)[labels]
 

@@ -147,3 +147,15 @@ def test_no_change_gives_zeros():
 def test_refuses(options, message):
     with pytest.raises(ValueError, match=message):
         changes(gain=[BLOCK], **options)
+
+
+def test_component_needs_a_seed_but_keeps_its_whole_extent():
+    gain, nothing = np.zeros((12, 12, 12)), np.zeros((12, 12, 12))
+    gain[2:5, 2:5, 2:5] = 0.6
+    gain[8:11, 8:11, 8:11] = 0.6
+    gain[9, 9, 9] = 0.95
+    maps = find_changes(
+        gain, nothing, nothing, nothing, np.ones_like(gain), spacing_mm=(1, 1, 1), threshold=0.5, seed_threshold=0.9
+    )
+    assert int((maps.change > 0).sum()) == 27
+    assert maps.change[8, 8, 8] == ChangeType.NEW
