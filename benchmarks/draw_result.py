@@ -21,12 +21,12 @@ def draw_result(path: Path, result: Path, *, n_rows: int = 4, title: str | None 
 
 
 def shrink(path: Path, width: int) -> None:
-    """Make a picture small enough for a web page: fewer pixels, 128 colours."""
+    """Make a picture small enough for a web page."""
     from PIL import Image
 
     with Image.open(path) as picture:
         height = round(picture.height * width / picture.width)
-        picture.convert("RGB").resize((width, height)).quantize(128).save(path, optimize=True)
+        picture.convert("RGB").resize((width, height)).save(path, optimize=True)
 
 
 if __name__ == "__main__":
@@ -34,7 +34,7 @@ if __name__ == "__main__":
     parser.add_argument("result", type=Path)
     parser.add_argument("picture", type=Path)
     parser.add_argument("--rows", type=int, default=3)
-    parser.add_argument("--width", type=int, default=700)
+    parser.add_argument("--width", type=int, default=640)
     arguments = parser.parse_args()
     draw_result(arguments.picture, arguments.result, n_rows=arguments.rows)
     shrink(arguments.picture, arguments.width)

@@ -9,9 +9,7 @@ import SimpleITK as sitk
 import torch
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
-from scipy.ndimage import distance_transform_edt
 
-from monai_microchange._frames import spacing_from_affine
 from monai_microchange.data import read_mask_like
 from monai_microchange.enums import VISITS, Anatomy
 
@@ -19,10 +17,6 @@ __all__ = ["AssessRegiond", "ReadUserMasksd", "foreground"]
 
 USER_MASKS = {"brain_mask": "baseline", "baseline_lesion": "baseline", "followup_lesion": "followup"}
 """Masks that a user may bring, and the visit in whose space each lies."""
-
-
-EDGE_MM = 2.0
-"""Depth below the brain's surface at which change begins to be assessed."""
 
 
 class ReadUserMasksd(MapTransform):
@@ -70,19 +64,12 @@ def foreground(scans: list[torch.Tensor]) -> torch.Tensor:
     return torch.from_numpy(inside.astype(np.uint8))[None]
 
 
-def _less_edge(brain: torch.Tensor, anatomy: torch.Tensor, spacing_mm: np.ndarray) -> torch.Tensor:
-    """The brain (1, I, J, K) without the CSF around it and what lies within `EDGE_MM` of that, or of the outside."""
-    tissue = ((brain > 0) & (anatomy != Anatomy.OUTER_CSF))[0].numpy()
-    depth = distance_transform_edt(np.pad(tissue, 1), sampling=spacing_mm)[1:-1, 1:-1, 1:-1]
-    return torch.from_numpy((depth > EDGE_MM).astype(np.uint8))[None]
-
-
 class AssessRegiond(MapTransform):
     """Decide where change is looked for (`brain`), and where it could have been seen (`assessed`).
 
     The brain is the user's mask, else the anatomy's, else (for other organs) all that is not air. Assessed is what of
-    it both scans cover, less (unless the mask is the user's) the CSF around the brain and the 2 mm next to it, where
-    vessels, membranes and partial volume are bright and no lesions lie.
+    it both scans cover, less (unless the mask is the user's) the CSF around the brain, where vessels and membranes are
+    bright and no lesions lie.
 
     Returns:
         A copy of the data with `brain` and `assessed`, (1, I, J, K) uint8, and `region`, which says what was used.
@@ -109,7 +96,7 @@ class AssessRegiond(MapTransform):
         brain = brain * field_of_view
         assessed = brain.clone()
         if "anatomy" in out and not given:
-            assessed = _less_edge(assessed, out["anatomy"].as_tensor(), spacing_from_affine(scans[0].affine.numpy()))
+            assessed[out["anatomy"].as_tensor() == Anatomy.OUTER_CSF] = 0
         if not bool(assessed.any()):
             raise ValueError(
                 "the two scans have no part of the region to assess in common: do they show the same part?"
