@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compare two scans of one patient and show what changed, down to lesions of a few cubic millimetres.
+"""Compare two scans of one patient and show what changed.
 
 For research; not a medical device.
 """

@@ -13,9 +13,9 @@ from monai.transforms import (
     Orientation,
     ScaleIntensityRangePercentiles,
     Spacing,
+    SpatialPad,
 )
 from scipy import ndimage as ndi
-from torch.nn import functional as F
 
 from monai_microchange.enums import Anatomy
 from monai_microchange.transforms.acquisition import resample_voxels
@@ -24,6 +24,9 @@ __all__ = ["MergeAnatomyd", "SegmentAnatomyd", "anatomy_probabilities", "clean_b
 
 SPACING_MM = 2.0
 """Voxel size that the anatomy network is trained at."""
+
+PATCH = (96, 112, 96)
+"""Voxels that the anatomy network is trained on; smaller scans are padded to them."""
 
 
 def anatomy_probabilities(image: MetaTensor, network: torch.nn.Module) -> MetaTensor:
@@ -39,15 +42,15 @@ def anatomy_probabilities(image: MetaTensor, network: torch.nn.Module) -> MetaTe
     upright = cast(torch.Tensor, Orientation(axcodes="RAS", labels=None)(image))
     coarse = cast(MetaTensor, Spacing(pixdim=[SPACING_MM] * 3, mode="bilinear", padding_mode="zeros")(upright))
     scaled = torch.as_tensor(ScaleIntensityRangePercentiles(0.5, 99.5, 0.0, 1.0, clip=True)(coarse.as_tensor()))
-    size = scaled.shape[1:]
-    # three halvings of the grid
-    sides = [side for extent in reversed(size) for side in (0, -extent % 8)]
-    x = F.pad(scaled.float()[None], sides)
+    # padded as in training: the network's norms see how much air there is
+    padding = SpatialPad([extent + -extent % 8 for extent in map(max, scaled.shape[1:], PATCH)])
+    x = torch.as_tensor(padding(torch.as_tensor(scaled).float())).as_subclass(torch.Tensor)  # type: ignore[arg-type]
+    start = [(wide - extent) // 2 for wide, extent in zip(x.shape[1:], scaled.shape[1:], strict=True)]
+    inside = tuple(slice(s, s + extent) for s, extent in zip(start, scaled.shape[1:], strict=True))
     device = next(network.parameters()).device
     with torch.inference_mode():
-        logits = network(x.to(device))[0].float().cpu()
-    probability = logits.softmax(dim=0)[:, : size[0], : size[1], : size[2]]
-    return MetaTensor(probability.clone(), affine=coarse.affine)
+        logits = network(x[None].to(device))[0].float().cpu()
+    return MetaTensor(logits.softmax(dim=0)[(slice(None), *inside)].clone(), affine=coarse.affine)
 
 
 def clean_brain(labels: np.ndarray) -> np.ndarray:
