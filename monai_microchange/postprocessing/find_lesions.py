@@ -37,7 +37,8 @@ class FindLesionsd(MapTransform):
     Args:
         keys: the logits.
         threshold: a voxel changed if gain or loss is likelier than this.
-        seed_threshold: a component of change must hold a voxel in which it is likelier than this.
+        seed_threshold: a component of change must hold a voxel in which it is likelier than this, and which lies in
+            `seed_region`, where the data have one.
         min_volume_mm3: smaller components are dropped.
     """
 
@@ -75,6 +76,7 @@ class FindLesionsd(MapTransform):
             spacing_mm=spacing_from_affine(affine.numpy()).tolist(),
             threshold=self.threshold,
             seed_threshold=self.seed_threshold,
+            seed_region=np.asarray(out["seed_region"].as_tensor()[0]) if "seed_region" in out else None,
             min_volume_mm3=self.min_volume_mm3,
         )
         looked_at = assessed[0].numpy() > 0

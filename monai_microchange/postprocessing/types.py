@@ -41,6 +41,7 @@ def find_changes(
     spacing_mm: Sequence[float],
     threshold: float = 0.5,
     seed_threshold: float = 0.0,
+    seed_region: np.ndarray | None = None,
     min_volume_mm3: float = 3.0,
 ) -> ChangeMaps:
     """Cut the probabilities of gain and loss into components and say of which type each is.
@@ -60,6 +61,7 @@ def find_changes(
         spacing_mm: voxel size along i, j, k.
         threshold: probability that a changed voxel exceeds, in [0, 1).
         seed_threshold: probability that at least one voxel of a component exceeds, in [0, 1): sure seeds, wide extent.
+        seed_region: nonzero where such a voxel must lie; anywhere by default.
         min_volume_mm3: volume that a component of change has at least.
 
     Returns:
@@ -75,15 +77,17 @@ def find_changes(
         >>> np.bincount(maps.change.ravel()).tolist()
         [504, 8]
     """
-    arrays = (gain_probability, loss_probability, baseline_lesion, followup_lesion, assessed)
+    arrays = [gain_probability, loss_probability, baseline_lesion, followup_lesion, assessed]
+    arrays += [] if seed_region is None else [seed_region]
     _check(arrays, spacing_mm, (threshold, seed_threshold), min_volume_mm3)
     seen = np.asarray(assessed) > 0
     # a hair less than the quotient: 3 mm3 are three voxels also where the spacing is 1.0000001 mm
     min_voxels = int(np.ceil(min_volume_mm3 / float(np.prod(spacing_mm)) - 1e-4))
     gain = (gain_probability > threshold) & (gain_probability > loss_probability) & seen
     loss = (loss_probability > threshold) & (loss_probability > gain_probability) & seen
-    gain_labels = _components(gain, gain & (gain_probability > seed_threshold), min_voxels)
-    loss_labels = _components(loss, loss & (loss_probability > seed_threshold), min_voxels)
+    sure = seen if seed_region is None else seen & (np.asarray(seed_region) > 0)
+    gain_labels = _components(gain, gain & sure & (gain_probability > seed_threshold), min_voxels)
+    loss_labels = _components(loss, loss & sure & (loss_probability > seed_threshold), min_voxels)
     change = _types(gain_labels, baseline_lesion, apart=ChangeType.NEW, touching=ChangeType.ENLARGING)
     change += _types(loss_labels, followup_lesion, apart=ChangeType.RESOLVED, touching=ChangeType.SHRINKING)
     return ChangeMaps(change, gain_labels, loss_labels)

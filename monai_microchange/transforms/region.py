@@ -9,7 +9,9 @@ import SimpleITK as sitk
 import torch
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
+from scipy.ndimage import distance_transform_edt
 
+from monai_microchange._frames import spacing_from_affine
 from monai_microchange.data import read_mask_like
 from monai_microchange.enums import VISITS, Anatomy
 
@@ -17,6 +19,10 @@ __all__ = ["AssessRegiond", "ReadUserMasksd", "foreground"]
 
 USER_MASKS = {"brain_mask": "baseline", "baseline_lesion": "baseline", "followup_lesion": "followup"}
 """Masks that a user may bring, and the visit in whose space each lies."""
+
+
+EDGE_MM = 2.0
+"""A change that lies wholly within this depth below the brain's surface is partial volume or a vessel, not a lesion."""
 
 
 class ReadUserMasksd(MapTransform):
@@ -64,6 +70,12 @@ def foreground(scans: list[torch.Tensor]) -> torch.Tensor:
     return torch.from_numpy(inside.astype(np.uint8))[None]
 
 
+def _deeper_than(depth_mm: float, region: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
+    """Voxels (I, J, K), uint8, that lie deeper inside a region than this."""
+    depth = distance_transform_edt(np.pad(region, 1), sampling=spacing_mm)[1:-1, 1:-1, 1:-1]
+    return (depth > depth_mm).astype(np.uint8)
+
+
 class AssessRegiond(MapTransform):
     """Decide where change is looked for (`brain`), and where it could have been seen (`assessed`).
 
@@ -72,7 +84,8 @@ class AssessRegiond(MapTransform):
     bright and no lesions lie.
 
     Returns:
-        A copy of the data with `brain` and `assessed`, (1, I, J, K) uint8, and `region`, which says what was used.
+        A copy of the data with `brain` and `assessed`, (1, I, J, K) uint8, and `region`, which says what was used; with
+        the anatomy's brain also `seed_region`, what of `assessed` lies more than 2 mm below its surface.
 
     Raises:
         ValueError: if the two scans have no region in common.
@@ -97,6 +110,8 @@ class AssessRegiond(MapTransform):
         assessed = brain.clone()
         if "anatomy" in out and not given:
             assessed[out["anatomy"].as_tensor() == Anatomy.OUTER_CSF] = 0
+            deep = _deeper_than(EDGE_MM, assessed[0].numpy(), spacing_from_affine(scans[0].affine.numpy()))
+            out["seed_region"] = MetaTensor(torch.from_numpy(deep)[None], affine=scans[0].affine)
         if not bool(assessed.any()):
             raise ValueError(
                 "the two scans have no part of the region to assess in common: do they show the same part?"

@@ -159,3 +159,12 @@ def test_component_needs_a_seed_but_keeps_its_whole_extent():
     )
     assert int((maps.change > 0).sum()) == 27
     assert maps.change[8, 8, 8] == ChangeType.NEW
+
+
+def test_seed_counts_only_within_the_seed_region():
+    gain, nothing, deep = np.zeros((12, 12, 12)), np.zeros((12, 12, 12)), np.zeros((12, 12, 12))
+    gain[2:5, 2:5, 2:5] = gain[8:11, 8:11, 8:11] = 0.99
+    deep[10, 10, 10] = 1
+    maps = find_changes(gain, nothing, nothing, nothing, np.ones_like(gain), spacing_mm=(1, 1, 1), seed_region=deep)
+    assert int((maps.change > 0).sum()) == 27
+    assert maps.change[8, 8, 8] == ChangeType.NEW

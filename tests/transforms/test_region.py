@@ -35,6 +35,8 @@ def test_csf_around_the_brain_is_not_assessed():
     out = AssessRegiond()(data(brain=volume().to(torch.uint8), anatomy=anatomy))
     assert int(out["assessed"][..., 7].sum()) == 0
     assert int(out["assessed"].sum()) == int(out["brain"].sum()) - 64
+    # assessed are 2 to 6 along the last axis: what is more than 2 mm inside is one slab of 4 x 4 voxels, at 4
+    assert int(out["seed_region"].sum()) == int(out["seed_region"][0, 2:6, 2:6, 4].sum()) == 4 * 4
     assert int(out["brain"][..., 7].sum()) == 64
 
 
