@@ -4,7 +4,7 @@
 The folder of real scans comes from --data or the environment variable MICROCHANGE_DATA. Options after `--` go to
 `microchange compare`:
 
-    python benchmarks/real_pairs.py --results /tmp/results --pictures /tmp/pictures -- --device cpu
+    python benchmarks/real_pairs.py --results results --pictures pictures -- --device cpu
 """
 
 import argparse
