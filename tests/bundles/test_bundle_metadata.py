@@ -82,7 +82,9 @@ def test_the_schema_refuses(metadata, schema, place, value):
 
 
 def test_measured_figures_have_a_place(metadata, schema):
-    jsonschema.validate({**metadata, "eval_metrics": {"patient01": {"dice": 0.5, "f1": 0.5}}}, schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    assert validator.is_valid({**metadata, "eval_metrics": {"patient01": {"dice": 0.5, "f1": 0.5}}})
+    assert not validator.is_valid({**metadata, "eval_metrics": {"patient01": {"dice": "good"}}})
 
 
 def test_versions_agree(metadata):

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the input tests: small scans and DICOM series with known geometry."""
 
-import os
 from pathlib import Path
 
 import nibabel as nib
@@ -12,14 +11,6 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-
-
-@pytest.fixture(scope="session")
-def real_data() -> Path:
-    folder = os.environ.get("MICROCHANGE_DATA")
-    if not folder:
-        pytest.skip("MICROCHANGE_DATA is unset: it names the folder of real scans")
-    return Path(folder)
 
 
 def oblique_affine(spacing=(4.0, 5.0, 6.0), degrees=20.0) -> np.ndarray:
