@@ -3,7 +3,7 @@
 
 from enum import IntEnum, StrEnum
 
-__all__ = ["VISITS", "Anatomy", "ChangeType", "Location", "ResultFile"]
+__all__ = ["VISITS", "Anatomy", "ChangeLabel", "ChangeType", "Location", "ResultFile"]
 
 VISITS = ("baseline", "followup")
 """The two visits, in the order in which they are given everywhere."""
@@ -30,6 +30,18 @@ class ChangeType(IntEnum):
     def is_gain(self) -> bool:
         """Whether tissue turned into lesion (new, enlarging) rather than back (shrinking, resolved)."""
         return self in (ChangeType.NEW, ChangeType.ENLARGING)
+
+
+class ChangeLabel(IntEnum):
+    """What a training label says of a voxel; the first three are also the classes of the network's logits."""
+
+    NONE = 0
+    GAIN = 1
+    LOSS = 2
+    CHANGED = 3
+    """Gain or loss: the label does not say which."""
+    UNKNOWN = 4
+    """Nobody judged this voxel; it teaches nothing."""
 
 
 class Anatomy(IntEnum):

@@ -3,7 +3,7 @@
 
 from monai_microchange.data.dicom import SeriesInfo, list_series, read_series
 from monai_microchange.data.errors import InputError
-from monai_microchange.data.lesion_bank import LesionBank, shrink_shape
+from monai_microchange.data.lesion_bank import LesionBank
 from monai_microchange.data.mask import read_mask_like
 from monai_microchange.data.pair import ReadPaird, ScanPair, modality_keys, read_pair
 from monai_microchange.data.scan import ReadScand
@@ -27,5 +27,4 @@ __all__ = [
     "read_series",
     "read_visit",
     "read_volume",
-    "shrink_shape",
 ]

@@ -1,26 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lists of labelled pairs: two visits and what truly changed between them."""
+"""Lists of pairs: two visits, and where it is known what truly changed between them."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-import SimpleITK as sitk
 from monai.data import MetaTensor
 
-from monai_microchange._frames import matrix_from_transform
 from monai_microchange._shipped import shipped_sample
 from monai_microchange.data.errors import InputError
+from monai_microchange.data.label_place import read_json, read_place
 from monai_microchange.data.volume import read_volume
 from monai_microchange.enums import VISITS, ChangeType
 
-__all__ = ["LabelledPair", "read_datalist", "read_label", "sample_datalist"]
+__all__ = ["SECTIONS", "LabelledPair", "read_datalist", "read_label", "sample_datalist", "training_records"]
+
+SECTIONS = ("training", "validation", "test", "unlabelled")
+"""Lists of pairs that a datalist file may hold."""
 
 MASK_KEYS = ("brain_mask", "baseline_lesion", "followup_lesion")
-PATH_KEYS = (*VISITS, *MASK_KEYS, "label", "label_to_baseline")
+PATH_KEYS = (*VISITS, *MASK_KEYS, "label", "label_to_baseline", "ignore")
+
+Datalist: TypeAlias = str | Path | Sequence[Mapping[str, Any]] | Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,29 +34,54 @@ class LabelledPair:
         name: of the case; its result goes into a folder of this name.
         baseline: scan, as `compare` takes it.
         followup: the same of the later visit.
-        label: file with a change map on any grid: 1 new, 2 enlarging, 3 shrinking, 4 resolved.
+        label: file with a change map on any grid: 1 new, 2 enlarging, 3 shrinking, 4 resolved; None where nobody
+            judged the pair.
         label_to_baseline: (4, 4), points of the label to points of the baseline scan, RAS mm; identity where the label
             lies in the baseline's space.
         signed: False for a label that only says that something changed (above 0), not in which direction.
+        ignore: mask file in the label's space of what nobody judged (above 0.5), on any grid.
         brain_mask: mask file in the baseline's space.
         baseline_lesion: lesion mask in the baseline's space.
         followup_lesion: lesion mask in the follow-up's space.
+        patient: whose scans these are; the case's name where nothing else is known.
+        fold: of a cross-validation, the same for all pairs of a patient.
+        interval_days: days from baseline to follow-up.
     """
 
     name: str
     baseline: Any
     followup: Any
-    label: str | Path
+    label: str | Path | None = None
     label_to_baseline: np.ndarray = field(default_factory=lambda: np.eye(4))
     signed: bool = True
     brain_mask: str | Path | None = None
     baseline_lesion: str | Path | None = None
     followup_lesion: str | Path | None = None
+    ignore: str | Path | None = None
+    patient: str | None = None
+    fold: int | None = None
+    interval_days: int | None = None
 
     @property
     def pair(self) -> dict[str, Any]:
         """What is compared: the visits and the user's masks."""
         return {key: getattr(self, key) for key in (*VISITS, *MASK_KEYS)}
+
+    @property
+    def labelled(self) -> bool:
+        """Whether anybody judged the pair."""
+        return self.label is not None
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The pair as a training pipeline takes it: `ReadPaird` and `ReadChangeLabeld` find their keys in it."""
+        record = {"name": self.name, **{key: value for key, value in self.pair.items() if value is not None}}
+        if self.label is not None:
+            record |= {"label_file": self.label, "label_signed": self.signed}
+            record["label_to_baseline"] = self.label_to_baseline.tolist()
+            if self.ignore is not None:
+                record["label_ignore"] = self.ignore
+        return record
 
 
 def sample_datalist() -> list[dict[str, str]]:
@@ -68,18 +96,29 @@ def sample_datalist() -> list[dict[str, str]]:
     return [{"name": folder.name, **scans, **truth}]
 
 
-def read_datalist(datalist: str | Path | Sequence[Mapping[str, Any]]) -> list[LabelledPair]:
-    """Check a list of labelled pairs and read where their labels lie.
+def read_datalist(
+    datalist: Datalist,
+    *,
+    section: str | None = None,
+    fold: int | None = None,
+    exclude_fold: int | None = None,
+    labelled: bool = True,
+) -> list[LabelledPair]:
+    """Check a list of pairs, read where their labels lie, and choose among them.
 
     Args:
-        datalist: mappings with the attributes of `LabelledPair` as keys, or a JSON file with a list of such, whose
-            relative paths start from its own folder. Only `baseline`, `followup` and `label` must be there; a case
-            without a name is called by its number. `label_to_baseline` is a matrix, or a file that holds it: an ITK
-            transform (LPS; the one that resamples the baseline onto the label's grid), JSON with the matrix, or a
-            phantom's `truth.json`.
+        datalist: mappings with the attributes of `LabelledPair` as keys; or such lists by section, as in MONAI and the
+            Decathlon: `{"training": [...], "validation": [...], "test": [...], "unlabelled": [...]}`; or a JSON file
+            with either, whose relative paths start from its own folder. Only `baseline` and `followup` must be there,
+            and `label` too where `labelled`; a case without a name is called by its number. `label_to_baseline` is
+            whatever `read_place` takes.
+        section: of `SECTIONS`; by default all of them, without "unlabelled" where `labelled`.
+        fold: only the pairs of this fold.
+        exclude_fold: only the pairs of the other folds.
+        labelled: every pair must have a label; False where the scans alone are wanted.
 
     Raises:
-        InputError: if there is no case, a key is missing or unknown, a label or a transform cannot be read, or two
+        InputError: if there is no such case, a key is missing or unknown, a label or a transform cannot be read, or two
             cases have one name.
 
     Example:
@@ -91,25 +130,58 @@ def read_datalist(datalist: str | Path | Sequence[Mapping[str, Any]]) -> list[La
     root = Path()
     if isinstance(datalist, str | Path):
         root = Path(datalist).parent
-        datalist = _read_json(Path(datalist))
-    if not isinstance(datalist, Sequence) or isinstance(datalist, str) or not datalist:
-        raise InputError(f"datalist: expected a list of pairs, got {str(datalist)[:60]!r}; give at least one.")
-    cases = [_case(entry, number, root) for number, entry in enumerate(datalist, start=1)]
-    names = [case.name for case in cases]
+        datalist = read_json(Path(datalist))
+    wanted = _wanted_sections(datalist, section, labelled)
+    chosen, names = [], []
+    for number, (what, its_section, entry) in enumerate(_entries(datalist), start=1):
+        case = _case(entry, what, f"case{number}", root, labelled and its_section in wanted)
+        names.append(case.name)
+        in_fold = (fold is None or case.fold == fold) and (exclude_fold is None or case.fold != exclude_fold)
+        if its_section in wanted and in_fold:
+            chosen.append(case)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InputError(
             f"datalist: expected a name of its own for each case, got {', '.join(twice)} twice; rename one."
         )
-    return cases
+    if not names:
+        raise InputError(f"datalist: expected a list of pairs, got {str(datalist)[:60]!r}; give at least one.")
+    if not chosen:
+        raise InputError(
+            f"datalist: expected pairs in {section or 'its sections'}, fold {fold if fold is not None else 'any'} "
+            f"without {exclude_fold}, got none of the {len(names)} that it lists; choose another section or fold."
+        )
+    return chosen
+
+
+def training_records(datalist: Datalist, **choice: Any) -> list[dict[str, Any]]:
+    """The pairs of a datalist as the dictionaries that a training pipeline takes.
+
+    Args:
+        datalist: what `read_datalist` takes.
+        choice: its options; the section is "training" where the list has sections and none is named.
+
+    Returns:
+        For each pair `name`, `baseline`, `followup` and the masks that there are (for `ReadPaird`, `ReadUserMasksd`),
+        and, where it is labelled, `label_file`, `label_signed`, `label_to_baseline` and perhaps `label_ignore` (for
+        `ReadChangeLabeld`). All of it paths, numbers and lists, so that MONAI's persistent caches can hash it.
+
+    Example:
+        >>> [sorted(record)[:3] for record in training_records(sample_datalist())]
+        [['baseline', 'followup', 'label_file']]
+    """
+    return [case.record for case in read_datalist(datalist, **{"section": "training", **choice})]
 
 
 def read_label(case: LabelledPair) -> MetaTensor:
     """The change map of a case, (1, I, J, K), float32, with its affine; all of an unsigned one is called NEW.
 
     Raises:
-        InputError: if the file cannot be read, or a signed one holds values that no `ChangeType` has.
+        InputError: if there is no label, its file cannot be read, or a signed one holds values that no `ChangeType`
+            has.
     """
+    if case.label is None:
+        raise InputError(f"{case.name}: expected a labelled pair, got one without a label; name its file.")
     label = read_volume(case.label, allow_constant=True)
     if not case.signed:
         return MetaTensor((label.as_tensor() > 0).float() * int(ChangeType.NEW), affine=label.affine)
@@ -122,22 +194,57 @@ def read_label(case: LabelledPair) -> MetaTensor:
     return label
 
 
-def _case(entry: Any, number: int, root: Path) -> LabelledPair:
-    what = f"datalist, case {number}"
-    if not isinstance(entry, Mapping) or not {*VISITS, "label"} <= set(entry):
-        got = ", ".join(map(str, entry)) if isinstance(entry, Mapping) else repr(entry)
-        raise InputError(f"{what}: expected baseline, followup, label, got {got}; give all three.")
-    unknown = sorted(set(entry) - {one.name for one in fields(LabelledPair)})
+def _wanted_sections(datalist: Any, section: str | None, labelled: bool) -> tuple[str, ...]:
+    if section is not None and section not in SECTIONS:
+        raise InputError(f"datalist: expected a section among {', '.join(SECTIONS)}, got {section}; choose one.")
+    if section is not None and isinstance(datalist, Mapping) and section not in datalist:
+        held = ", ".join(one for one in SECTIONS if one in datalist) or "none"
+        raise InputError(f"datalist: expected the section {section}, got {held}; choose one that it has.")
+    if section is None or not isinstance(datalist, Mapping):
+        return SECTIONS[:-1] if labelled else SECTIONS
+    return (section,)
+
+
+def _entries(datalist: Any) -> Iterator[tuple[str, str, Any]]:
+    """Each entry with what messages call it, and its section; a plain list is all training."""
+    if isinstance(datalist, Mapping) and any(section in datalist for section in SECTIONS):
+        listed = [(section, section, datalist[section]) for section in SECTIONS if section in datalist]
+    else:
+        listed = [("case", SECTIONS[0], datalist)]
+    for called, section, entries in listed:
+        if not isinstance(entries, Sequence) or isinstance(entries, str):
+            raise InputError(f"datalist: expected a list of pairs, got {str(entries)[:60]!r}; give at least one.")
+        for number, entry in enumerate(entries, start=1):
+            yield f"datalist, {called} {number}", section, entry
+
+
+def _case(entry: Any, what: str, name: str, root: Path, labelled: bool) -> LabelledPair:
+    needed = (*VISITS, "label") if labelled else VISITS
+    given = {key: value for key, value in entry.items() if value is not None} if isinstance(entry, Mapping) else {}
+    if not set(needed) <= set(given):
+        got = ", ".join(map(str, given)) if isinstance(entry, Mapping) else repr(entry)
+        raise InputError(f"{what}: expected {', '.join(needed)}, got {got}; give all of them.")
+    unknown = sorted(set(given) - {one.name for one in fields(LabelledPair)})
     if unknown:
         raise InputError(f"{what}: expected the keys that LabelledPair has, got {', '.join(unknown)}; correct it.")
-    given = {key: _from_root(value, root) if key in PATH_KEYS else value for key, value in entry.items()}
-    name = str(given.pop("name", f"case{number}"))
+    given = {key: _from_root(value, root) if key in PATH_KEYS else value for key, value in given.items()}
+    name = str(given.pop("name", name))
     if name in (".", "..") or Path(name).name != name:
         raise InputError(f"{what}: expected a name that a folder can have, got {name!r}; choose another.")
-    given["label_to_baseline"] = _matrix(given.get("label_to_baseline"), what)
-    if not Path(given["label"]).is_file():
-        raise InputError(f"{what}: {given['label']}: expected a change map, but there is none; check the path.")
-    return LabelledPair(name=name, **given)
+    _check_kinds(given, what)
+    given["label_to_baseline"] = read_place(given.get("label_to_baseline"), what)
+    for key in {"label", "ignore"} & set(given):
+        if not Path(given[key]).is_file():
+            raise InputError(f"{what}: {given[key]}: expected a change map, but there is none; check the path.")
+    return LabelledPair(name=name, **{"patient": name, **given})
+
+
+def _check_kinds(given: Mapping[str, Any], what: str) -> None:
+    """Refuse a fold that is no number, and so on: what JSON lets pass."""
+    for key, kind in {"signed": bool, "patient": str, "fold": int, "interval_days": int}.items():
+        value = given.get(key)
+        if value is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
+            raise InputError(f"{what}: expected {key} to be a {kind.__name__}, got {value!r}; correct it.")
 
 
 def _from_root(value: Any, root: Path) -> Any:
@@ -145,41 +252,3 @@ def _from_root(value: Any, root: Path) -> Any:
     if isinstance(value, Mapping):
         return {key: _from_root(one, root) for key, one in value.items()}
     return str(root / value) if isinstance(value, str | Path) else value
-
-
-def _matrix(given: Any, what: str) -> np.ndarray:
-    """Matrix (4, 4), RAS mm, of what a case says of its label's place."""
-    if given is None:
-        return np.eye(4)
-    source = f"{what}: label_to_baseline"
-    if isinstance(given, str):
-        source, path = f"{what}: {given}", Path(given)
-        given = _read_json(path) if path.suffix == ".json" else _read_itk_matrix(path)
-        if isinstance(given, Mapping):
-            given = given.get("transforms", {}).get("anatomy_to_baseline")
-    try:
-        matrix = np.asarray(given, dtype=float)
-    except (TypeError, ValueError):
-        matrix = np.empty(0)
-    if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-6:
-        raise InputError(
-            f"{source}: expected an invertible matrix (4, 4) in RAS mm, got {str(given)[:60]}; correct it."
-        )
-    return matrix
-
-
-def _read_itk_matrix(path: Path) -> np.ndarray:
-    try:
-        transform = sitk.ReadTransform(str(path))
-    except RuntimeError as error:
-        raise InputError(f"{path}: expected an ITK transform file, but it cannot be read; check the path.") from error
-    if not transform.IsLinear():
-        raise InputError(f"{path}: expected a linear transform, got {transform.GetName()}; move the label first.")
-    return matrix_from_transform(transform)
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected a JSON file, but it cannot be read ({error}); check it.") from error

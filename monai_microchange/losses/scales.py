@@ -7,42 +7,60 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from monai_microchange.enums import ChangeLabel
+
 __all__ = ["DeepScalesLoss", "coarsen_labels"]
 
 
-def coarsen_labels(labels: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    """Labels on a coarser grid: each coarse voxel gets the largest label inside it.
+def coarsen_labels(label: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Change labels on a coarser grid: what the voxels inside a coarse one say together.
 
     Taking the nearest voxel instead would drop most lesions of a few voxels.
 
+    ==================================  ============
+    inside                              coarse voxel
+    ==================================  ============
+    CHANGED, or both GAIN and LOSS      CHANGED
+    GAIN but no other change            GAIN
+    LOSS but no other change            LOSS
+    UNKNOWN, no change                  UNKNOWN
+    NONE alone                          NONE
+    ==================================  ============
+
     Args:
-        labels: (B, 1, *spatial), whole numbers.
+        label: (B, 1, *spatial), `ChangeLabel` codes of any dtype.
         size: coarse spatial shape.
 
     Returns:
-        (B, 1, *size), float.
+        (B, 1, *size), float. At the same size the codes are kept.
 
     Example:
-        >>> coarsen_labels(torch.tensor([[[[0.0, 2.0, 0.0, 0.0]]]]), (1, 2)).flatten().tolist()
-        [2.0, 0.0]
+        >>> coarsen_labels(torch.tensor([[[[0, 2, 1, 2, 0, 4, 4, 1]]]]), (1, 4)).flatten().tolist()
+        [2.0, 3.0, 4.0, 1.0]
     """
-    if tuple(labels.shape[2:]) == tuple(size):
-        return labels.float()
-    pool = F.adaptive_max_pool3d if labels.ndim == 5 else F.adaptive_max_pool2d
-    return pool(labels.float(), list(size))
+    if tuple(label.shape[2:]) == tuple(size):
+        return label.float()
+    changed, unknown = label == ChangeLabel.CHANGED, label == ChangeLabel.UNKNOWN
+    parts = torch.cat([(label == ChangeLabel.GAIN) | changed, (label == ChangeLabel.LOSS) | changed, unknown], dim=1)
+    pool = F.adaptive_max_pool3d if label.ndim == 5 else F.adaptive_max_pool2d
+    gain, loss, unknown = pool(parts.float(), list(size)).split(1, dim=1)
+    # CHANGED is GAIN + LOSS in number as in meaning
+    change = ChangeLabel.GAIN * gain + ChangeLabel.LOSS * loss
+    return torch.where(change > 0, change, ChangeLabel.UNKNOWN * unknown)
 
 
 class DeepScalesLoss(nn.Module):
-    """Sum of a loss over all scales of logits, each scale half as heavy as the next finer one.
+    """Mean of a loss over all scales of logits, each scale half as heavy as the next finer one.
 
     Args:
-        loss: takes logits (B, C, *spatial) and labels (B, 1, *spatial).
+        loss: takes logits (B, 3, *spatial) and labels (B, 1, *spatial), as `ChangeLoss`. A loss of MONAI serves where
+            labels are signed and gain never lies so near to loss that a coarse voxel holds both.
 
     Example:
-        >>> from monai.losses import DiceCELoss
-        >>> loss = DeepScalesLoss(DiceCELoss(softmax=True, to_onehot_y=True))
-        >>> logits = [torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 2, 2)]
-        >>> float(loss(logits, torch.zeros(1, 1, 4, 4))) > 0
+        >>> from monai_microchange.losses import ChangeLoss
+        >>> loss = DeepScalesLoss(ChangeLoss())
+        >>> scales = [torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 2, 2)]
+        >>> float(loss(scales, torch.zeros(1, 1, 4, 4))) > 0
         True
 
     Source: Lee et al., 2015, Deeply-Supervised Nets, arXiv 1409.5185; weights as in nnU-Net (Isensee et al., 2021,
@@ -53,16 +71,28 @@ class DeepScalesLoss(nn.Module):
         super().__init__()
         self.loss = loss
 
-    def forward(self, scales: Sequence[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
-        """Loss of logits (B, C, *spatial / 2**i), finest first, against labels (B, 1, *spatial).
+    def forward(self, scales: Sequence[torch.Tensor] | torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Loss of logits (B, 3, *spatial / 2**i), finest first, against labels (B, 1, *spatial).
 
         A single tensor is one scale.
+        """
+        return torch.stack(list(self.terms(scales, labels).values())).sum()
+
+    def terms(self, scales: Sequence[torch.Tensor] | torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The summands of the loss over all scales, by the names that the inner loss's `terms` gives them.
+
+        An inner loss without `terms` gives a single one, "loss". To log them, call this and add them up.
         """
         if isinstance(scales, torch.Tensor):
             scales = [scales]
         weights = [0.5**i for i in range(len(scales))]
-        total = sum(
-            weight * self.loss(logits, coarsen_labels(labels, logits.shape[2:]))
-            for weight, logits in zip(weights, scales, strict=True)
-        )
-        return torch.as_tensor(total) / sum(weights)
+        total: dict[str, torch.Tensor] = {}
+        for weight, logits in zip(weights, scales, strict=True):
+            for name, term in self._terms_of_scale(logits, labels).items():
+                total[name] = total.get(name, 0) + weight / sum(weights) * term
+        return total
+
+    def _terms_of_scale(self, logits: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        labels = coarsen_labels(labels, logits.shape[2:])
+        terms = getattr(self.loss, "terms", None)
+        return {"loss": self.loss(logits, labels)} if terms is None else terms(logits, labels)

@@ -9,21 +9,27 @@ from monai_microchange.transforms.anatomy import (
     clean_brain,
     merge_anatomy,
 )
+from monai_microchange.transforms.change_label import ReadChangeLabeld
 from monai_microchange.transforms.harmonize import HarmonizeVisitsd, local_standardize, robust_standardize
-from monai_microchange.transforms.lesion_change import RandSimulateChanged, insert_lesion, visible_change
+from monai_microchange.transforms.lesion_change import insert_lesion, mark_change, plant_lesions, visible_change
+from monai_microchange.transforms.lesion_recipe import LesionRecipe
 from monai_microchange.transforms.midspace import MidSpace, half_rigid, mean_rigid, mid_space
 from monai_microchange.transforms.paint_labels import RandPaintLabelsd, paint_labels
 from monai_microchange.transforms.region import AssessRegiond, ReadUserMasksd, foreground
 from monai_microchange.transforms.registration import RigidRegistration, register_pair
+from monai_microchange.transforms.simulate_pair import RandInsertChanged, RandSimulateChanged
 
 __all__ = [
     "AlignMidSpaced",
     "AssessRegiond",
     "HarmonizeVisitsd",
+    "LesionRecipe",
     "MergeAnatomyd",
     "MidSpace",
+    "RandInsertChanged",
     "RandPaintLabelsd",
     "RandSimulateChanged",
+    "ReadChangeLabeld",
     "ReadUserMasksd",
     "RigidRegistration",
     "SegmentAnatomyd",
@@ -33,10 +39,12 @@ __all__ = [
     "half_rigid",
     "insert_lesion",
     "local_standardize",
+    "mark_change",
     "mean_rigid",
     "merge_anatomy",
     "mid_space",
     "paint_labels",
+    "plant_lesions",
     "register_pair",
     "robust_standardize",
     "visible_change",

@@ -18,7 +18,7 @@ from monai.transforms import (
 from scipy import ndimage as ndi
 
 from monai_microchange.enums import Anatomy
-from monai_microchange.transforms.acquisition import resample_voxels
+from monai_microchange.transforms.effects import resample_voxels
 
 __all__ = ["MergeAnatomyd", "SegmentAnatomyd", "anatomy_probabilities", "clean_brain", "merge_anatomy"]
 

@@ -10,6 +10,8 @@ from monai_microchange._shipped import shipped_bundle
 
 CONFIGS = [
     ("ms_lesion_change", "train.yaml"),
+    ("ms_lesion_change", "train.yaml", "multi_gpu_train.yaml"),
+    ("ms_lesion_change", "train.yaml", "finetune.yaml"),
     ("ms_lesion_change", "inference.yaml"),
     ("ms_lesion_change", "inference.yaml", "evaluate.yaml"),
     ("head_anatomy", "train.yaml"),

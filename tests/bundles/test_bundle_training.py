@@ -1,44 +1,52 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`train.yaml` runs for two steps on a made-up head, and goes on where it broke off."""
+"""`train.yaml` and its supplements run at their smallest, together, broken off and from given weights."""
 
-import math
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from monai_microchange._shipped import shipped_bundle
 from monai_microchange.data import LesionBank
-from monai_microchange.enums import Anatomy
+from monai_microchange.data.datalist import sample_datalist
+from monai_microchange.enums import Anatomy, ChangeLabel
 from monai_microchange.export import write_nifti
-from monai_microchange.networks.weights import with_weights
-from monai_microchange.training import loss_of
+from monai_microchange.networks.weights import file_sha256, training_inputs, training_record, with_weights
 
 SIZE = 40
-
-
-class BrightIsWhite(torch.nn.Module):
-    """Stands in for the anatomy network: white matter where the scan is bright, background elsewhere."""
-
-    def __init__(self):
-        super().__init__()
-        self.scale = torch.nn.Parameter(torch.tensor(20.0))
-
-    def forward(self, x):
-        logits = torch.zeros(x.shape[0], len(Anatomy), *x.shape[2:])
-        logits[:, Anatomy.WHITE_MATTER] = self.scale * (x[:, 0] - 0.3)
-        return logits
+WHITE_BALL = {
+    "prepare_scan": {
+        "_target_": "Compose",
+        "transforms": [
+            {
+                "_target_": "monai_microchange.data.ReadScand",
+                "keys": ["image", "anatomy", "brain"],
+                "root": "@data_root",
+            },
+            {"_target_": "EnsureTyped", "keys": ["image", "anatomy", "brain"], "track_meta": False},
+        ],
+    }
+}
+"""Stands in for the anatomy network, which knows heads alone: its answer comes from files."""
 
 
 @pytest.fixture
 def data_root(tmp_path):
-    """A ball of tissue 32 mm wide, and a bank of boxes."""
+    """A ball of white matter 32 mm wide, and a bank of boxes."""
     place = np.indices((SIZE, SIZE, SIZE)) - (SIZE - 1) / 2
     texture = 1 + 0.2 * np.sin(place[0] / 2) * np.cos(place[1] / 3)
-    head = np.where((place**2).sum(axis=0) < 16**2, 100 * texture, 0).astype(np.float32)
-    write_nifti(tmp_path / "scan.nii.gz", head, np.eye(4))
+    ball = (place**2).sum(axis=0) < 16**2
+    write_nifti(tmp_path / "scan.nii.gz", np.where(ball, 100 * texture, 0).astype(np.float32), np.eye(4))
+    write_nifti(tmp_path / "white.nii.gz", (ball * int(Anatomy.WHITE_MATTER)).astype(np.uint8), np.eye(4))
     shapes = [(i, j, k) for i in (2, 3) for j in (2, 3, 4) for k in (2, 3)]
     volumes = np.array([np.prod(shape) for shape in shapes])
     np.savez(
@@ -52,90 +60,230 @@ def data_root(tmp_path):
     return tmp_path
 
 
-def workflow(bundle, data_root, **more):
-    """The training at its smallest: two epochs of one step."""
-    return ConfigWorkflow(
-        config_file=str(bundle / "configs" / "train.yaml"),
-        logging_file=False,
-        workflow_type=None,
-        **{
-            "bundle_root": str(bundle),
-            "ckpt_dir": str(data_root / "weights"),
-            "data_root": str(data_root),
-            "scans": [{"image": "scan.nii.gz", "thickness_mm": 1.0}],
-            "lesion_bank#path": str(data_root / "shapes.npz"),
-            "anatomy_def": BrightIsWhite(),
-            "steps_per_epoch": 1,
-            "max_epochs": 2,
-            "block": [32, 32, 32],
-            "patch": [16, 16, 16],
-            "patches_per_pair": 1,
-            "num_workers": 0,
-            "device": torch.device("cpu"),
-            "network_def#channels": [4, 4, 8, 8],
-            **more,
-        },
-    )
+@pytest.fixture
+def settings(change_bundle, data_root):
+    """The training at its smallest: two epochs of one step; plain values, so that a file can hold them."""
+    scan = {"image": "scan.nii.gz", "anatomy": "white.nii.gz", "brain": "white.nii.gz", "thickness_mm": 1.0}
+    return {
+        **WHITE_BALL,
+        "bundle_root": str(change_bundle),
+        "ckpt_dir": str(data_root / "weights"),
+        "data_root": str(data_root),
+        "lesion_shapes": str(data_root / "shapes.npz"),
+        "scans": [scan],
+        "steps_per_epoch": 1,
+        "max_epochs": 2,
+        "batch_size": 1,
+        "block": [32, 32, 32],
+        "patch": [16, 16, 16],
+        "patches_per_draw": 2,
+        "validation_draws": 2,
+        "num_workers": 0,
+        "device": "$torch.device('cpu')",
+        "network_def#channels": [4, 4, 8, 8],
+        "train#log#every_steps": 1,
+    }
 
 
-def trainer_of(training):
+def configs(bundle, *names):
+    return [str(bundle / "configs" / name) for name in names]
+
+
+def workflow(bundle, settings, *names, **more):
+    files = configs(bundle, "train.yaml", *names)
+    return ConfigWorkflow(config_file=files, logging_file=False, workflow_type=None, **settings, **more)
+
+
+def run(training):
+    training.initialize()
+    training.run()
     return training.parser.get_parsed_content("train#trainer")
 
 
-def test_two_steps_leave_weights_that_inference_can_load(change_bundle, data_root, elsewhere, any_seed, read_config):
-    training = workflow(change_bundle, data_root)
-    training.initialize()
-    before = [p.detach().clone() for p in training.parser.get_parsed_content("network_def").parameters()]
-    training.run()
-    trainer = trainer_of(training)
+def command(bundle, settings, folder, *names):
+    """What follows `python -m monai.bundle run`."""
+    (folder / "smallest.yaml").write_text(yaml.safe_dump(settings))
+    files = [*configs(bundle, "train.yaml", *names), str(folder / "smallest.yaml")]
+    return ["-m", "monai.bundle", "run", "--config_file", str(files)]
+
+
+def weights(folder):
+    return torch.load(folder / "model.pt", weights_only=True)["model"]
+
+
+def curve(folder, name="loss"):
+    return [event.value for event in EventAccumulator(str(folder / "tensorboard")).Reload().Scalars(name)]
+
+
+def test_two_epochs_leave_weights_that_inference_can_load(
+    change_bundle, data_root, settings, elsewhere, any_seed, read_config
+):
+    trainer = run(workflow(change_bundle, settings))
+    folder = data_root / "weights"
     assert (trainer.state.epoch, trainer.state.iteration) == (2, 2)
-    assert math.isfinite(loss_of(trainer.state.output))
-    assert [path.name for path in (data_root / "weights").iterdir()] == ["model.pt"]
+    assert sorted(path.name for path in folder.iterdir()) == ["model.pt", "tensorboard"]
     assert list(elsewhere.iterdir()) == []
     parser = read_config(change_bundle, "inference.yaml")
     parser["network_def#channels"] = [4, 4, 8, 8]
-    network = with_weights(parser.get_parsed_content("network_def"), data_root / "weights" / "model.pt")
-    assert any(not torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+    with_weights(parser.get_parsed_content("network_def"), folder / "model.pt")
+    assert training_inputs(folder / "model.pt") == {
+        name: file_sha256(data_root / name) for name in ("scan.nii.gz", "white.nii.gz")
+    }
 
 
-def test_a_broken_run_goes_on(change_bundle, data_root, elsewhere, any_seed):
+def test_tensorboard_shows_numbers_and_pictures(change_bundle, data_root, settings, elsewhere, any_seed):
+    run(workflow(change_bundle, settings))
+    events = EventAccumulator(str(data_root / "weights" / "tensorboard")).Reload()
+    terms = {"loss", "loss_cross_entropy", "loss_dice"}
+    scored = {"validation/loss", "validation/dice_gain", "validation/dice_loss"}
+    assert set(events.Tags()["scalars"]) == {*terms, *scored, "learning_rate", "gradient_norm", "data_wait_share"}
+    assert np.isfinite(curve(data_root / "weights")).all()
+    (picture,) = events.Images("validation/patch_0")
+    assert (picture.width, picture.height) == (5 * 16 + 4, 16)
+
+
+def test_a_broken_run_goes_on(change_bundle, data_root, settings, elsewhere, any_seed):
     class PowerCut(Exception):
         pass
 
-    broken = workflow(change_bundle, data_root)
-    broken.initialize()
-
-    @trainer_of(broken).on(Events.EPOCH_STARTED(once=2))
-    def cut(engine):
+    def cut():
         raise PowerCut
 
-    with pytest.raises(RuntimeError, match="run_or_resume") as error:
+    broken = workflow(change_bundle, settings)
+    broken.initialize()
+    trainer = broken.parser.get_parsed_content("train#trainer")
+    trainer.add_event_handler(Events.EPOCH_STARTED(once=2), cut)
+    with pytest.raises(RuntimeError, match="training_run") as error:
         broken.run()
     assert isinstance(error.value.__cause__, PowerCut)
     assert (data_root / "weights" / "resume.pt").is_file()
-
-    resumed, epochs = workflow(change_bundle, data_root), []
+    resumed, epochs = workflow(change_bundle, settings), []
     resumed.initialize()
-    trainer_of(resumed).add_event_handler(Events.EPOCH_STARTED, lambda engine: epochs.append(engine.state.epoch))
+    trainer = resumed.parser.get_parsed_content("train#trainer")
+    trainer.add_event_handler(Events.EPOCH_STARTED, lambda: epochs.append(trainer.state.epoch))
     resumed.run()
     assert epochs == [2]
-    assert trainer_of(resumed).state.iteration == 2
-    assert [path.name for path in (data_root / "weights").iterdir()] == ["model.pt"]
+    assert not (data_root / "weights" / "resume.pt").exists()
 
 
-def test_the_draw_of_a_training_pair(change_bundle, data_root, elsewhere, any_seed):
-    """Four channels, a label of none, gain and loss, and a scan that is read and labelled once only."""
-    training = workflow(change_bundle, data_root, patches_per_pair=3)
+def test_the_draw_of_a_training_pair(change_bundle, settings, elsewhere, any_seed):
+    """Four channels, and a label that knows every direction."""
+    training = workflow(change_bundle, {**settings, "patches_per_draw": 3})
     training.initialize()
-    dataset = training.parser.get_parsed_content("train#dataset")
-    one, other = dataset[0], dataset[0]
+    draws = training.parser.get_parsed_content("train#draws")
+    one, other = draws[0], draws[1]
     assert len(one) == 3
     for patch in one:
         assert patch["image"].shape == (4, 16, 16, 16)
         assert patch["label"].shape == (1, 16, 16, 16)
-        assert set(patch["label"].unique().tolist()) <= {0.0, 1.0, 2.0}
+        assert set(patch["label"].unique().tolist()) <= {
+            ChangeLabel.NONE,
+            ChangeLabel.GAIN,
+            ChangeLabel.LOSS,
+            ChangeLabel.UNKNOWN,
+        }
         assert torch.isfinite(patch["image"]).all()
     assert not torch.equal(one[0]["image"], other[0]["image"])
+
+
+def test_validation_draws_are_not_learnt_from(change_bundle, settings, elsewhere, any_seed):
+    training = workflow(change_bundle, settings)
+    training.initialize()
+    learnt, scored = (training.parser.get_parsed_content(name)[0] for name in ("train#draws", "validate#draws"))
+    assert not torch.equal(learnt[0]["image"], scored[0]["image"])
+
+
+def test_finetuning_starts_from_given_weights(change_bundle, data_root, settings, elsewhere, any_seed):
+    run(workflow(change_bundle, settings))
+    given = data_root / "weights" / "model.pt"
+    # scans in place of pairs, whose alignment takes longer
+    more = {**settings, "start": str(given), "pair_share": 0.0, "ckpt_dir": str(data_root / "later")}
+    later = workflow(change_bundle, more, "finetune.yaml")
+    later.initialize()
+    network = later.parser.get_parsed_content("network")
+    for name, value in weights(data_root / "weights").items():
+        assert torch.equal(network.state_dict()[name], value)
+    later.run()
+    assert later.parser.get_parsed_content("train#optimizer").defaults["lr"] == pytest.approx(0.0003)
+    record = training_record(data_root / "later" / "model.pt")
+    assert record["started_from_sha256"] == file_sha256(given)
+    assert record["inputs"] == training_inputs(given)
+    assert any(
+        not torch.equal(weights(data_root / "later")[name], value) for name, value in weights(given.parent).items()
+    )
+
+
+@pytest.mark.slow
+def test_the_sample_is_learnt_from_as_scan_and_as_labelled_pair(
+    change_bundle, data_root, settings, sample, elsewhere, any_seed
+):
+    """With the anatomy network and the alignment, half of the draws each; prepared once, then kept."""
+    del settings["prepare_scan"]
+    scan = {"image": str(sample / "baseline.nii.gz"), "thickness_mm": 3.0}
+    more = {
+        **settings,
+        "scans": [scan],
+        "pairs": sample_datalist(),
+        "cache_dir": str(data_root / "kept"),
+        "batch_size": 2,
+    }
+    trainer = run(workflow(change_bundle, more))
+    assert trainer.state.iteration == 2
+    assert set(training_inputs(data_root / "weights" / "model.pt").values()) == {
+        file_sha256(sample / f"{name}.nii.gz") for name in ("baseline", "followup", "truth")
+    }
+    assert len(list((data_root / "kept").iterdir())) == 2
+    draws = workflow(change_bundle, more).parser.get_parsed_content("train#draws")
+    pair = draws.sources[1].prepared[0]
+    assert len(list((data_root / "kept").iterdir())) == 2
+    assert set(pair) == {"baseline", "followup", "anatomy", "brain", "label"}
+    assert set(pair["label"].unique().tolist()) == {0, 1, 2}
+
+
+@pytest.mark.slow
+def test_two_processes_take_the_steps_of_one(change_bundle, data_root, settings, elsewhere, any_seed):
+    more = {**settings, "batch_size": 2, "dropout": 0.0, "steps_per_epoch": 3, "ckpt_dir": str(data_root / "one")}
+    run(workflow(change_bundle, more))
+    more["ckpt_dir"] = str(data_root / "two")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    done = subprocess.run(
+        [*torchrun, *command(change_bundle, more, data_root, "multi_gpu_train.yaml")],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, two = curve(data_root / "one"), curve(data_root / "two")
+    assert len(one) == 6
+    # bfloat16 rounds other sums otherwise
+    assert two == pytest.approx(one, rel=0.005)
+    assert curve(data_root / "two", "gradient_norm")[0] == pytest.approx(
+        curve(data_root / "one", "gradient_norm")[0], rel=0.005
+    )
+    assert curve(data_root / "two", "validation/loss") == pytest.approx(
+        curve(data_root / "one", "validation/loss"), rel=0.005
+    )
+    assert done.stderr.count("epoch 2/2") + done.stdout.count("epoch 2/2") == 1
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_as_if_it_had_not_been(change_bundle, data_root, settings, elsewhere, any_seed):
+    """SIGKILL as soon as there is something to go on from, in the middle of an epoch."""
+    more = {**settings, "steps_per_epoch": 4, "save_every_s": 0, "num_workers": 1, "ckpt_dir": str(data_root / "whole")}
+    run(workflow(change_bundle, more))
+    more["ckpt_dir"] = str(data_root / "killed")
+    resume = data_root / "killed" / "resume.pt"
+    process = subprocess.Popen([sys.executable, *command(change_bundle, more, data_root)], stdout=subprocess.DEVNULL)
+    while not resume.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    done = torch.load(resume, weights_only=True)["state"]["trainer"]["iteration"]
+    assert 0 < done < 8
+    trainer = run(workflow(change_bundle, more))
+    assert trainer.state.iteration == 8
+    for name, value in weights(data_root / "whole").items():
+        torch.testing.assert_close(weights(data_root / "killed")[name], value)
 
 
 def test_the_anatomy_network_trains_on_label_maps(tmp_path, elsewhere, any_seed):
@@ -144,29 +292,22 @@ def test_the_anatomy_network_trains_on_label_maps(tmp_path, elsewhere, any_seed)
     labels = np.select([distance < 12, distance < 15, distance < 20], [2, 24, 530], 0).astype(np.int16)
     (tmp_path / "head_label_maps").mkdir()
     write_nifti(tmp_path / "head_label_maps" / "one.nii.gz", labels, np.diag([2.0, 2.0, 2.0, 1.0]))
-    training = ConfigWorkflow(
-        config_file=str(shipped_bundle("head_anatomy") / "configs" / "train.yaml"),
-        logging_file=False,
-        workflow_type=None,
-        **{
-            "bundle_root": str(tmp_path),
-            "data_root": str(tmp_path),
-            "steps_per_epoch": 1,
-            "max_epochs": 2,
-            "patch": [32, 32, 32],
-            "drawn#transforms#2#roi_size": [24, 24, 24],
-            "drawn#transforms#2#max_roi_size": [40, 40, 40],
-            "train#dataloader#num_workers": 0,
-            "device": torch.device("cpu"),
-        },
-    )
-    training.initialize()
-    training.run()
-    trainer = trainer_of(training)
-    assert trainer.state.iteration == 2
-    assert math.isfinite(loss_of(trainer.state.output))
+    smallest = {
+        "bundle_root": str(tmp_path),
+        "data_root": str(tmp_path),
+        "steps_per_epoch": 1,
+        "max_epochs": 2,
+        "patch": [32, 32, 32],
+        "draw#transforms#2#roi_size": [24, 24, 24],
+        "draw#transforms#2#max_roi_size": [40, 40, 40],
+        "num_workers": 0,
+        "device": torch.device("cpu"),
+    }
+    training = workflow(shipped_bundle("head_anatomy"), smallest)
+    assert run(training).state.iteration == 2
     network = training.parser.get_parsed_content("network_def")
     assert with_weights(network, tmp_path / "runs" / "model.pt") is network
+    assert list(training_inputs(tmp_path / "runs" / "model.pt")) == ["head_label_maps/one.nii.gz"]
 
 
 def test_the_bank_reads_what_this_test_packs(data_root):

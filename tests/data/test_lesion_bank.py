@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_microchange.data import LesionBank, shrink_shape
+from monai_microchange.data import LesionBank
 
 
 def write_bank(path, shapes):
@@ -94,35 +94,19 @@ def test_bank_of_the_real_lesions():
     assert 30 < np.median(volumes) < 500  # the middle of the logarithm is sqrt(8 * 2500) = 141
 
 
-@pytest.fixture
-def ball():
-    return ((np.indices((15, 15, 15)) - 7) ** 2).sum(axis=0) < 40
+@pytest.mark.parametrize("volume", [10, 100, 550])
+def test_a_volume_may_be_asked_for(bank_file, volume):
+    """Of the shapes in order of volume, those up to five places from where this volume belongs."""
+    bank, random = LesionBank(bank_file, min_volume_mm3=0), np.random.RandomState(0)
+    volumes = np.sort([s.sum() for s in bank.shapes])
+    place = int((volumes < volume).sum())
+    drawn = {int(bank.draw(random, volume).sum()) for _ in range(60)}
+    assert drawn <= set(volumes[max(place - 5, 0) : place + 6].tolist())
+    assert len(drawn) > 3
 
 
-@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.9, 1.0])
-def test_share_of_the_volume_is_kept(ball, share):
-    kept = shrink_shape(ball, share, np.array([0.7, 0.4, -0.2]))
-    assert not (kept & ~ball).any()
-    assert kept.sum() == pytest.approx(max(share * ball.sum(), 1), abs=0.02 * ball.sum() + 1)
-
-
-def test_even_growth_keeps_the_middle(ball):
-    kept = np.argwhere(shrink_shape(ball, 0.3, np.zeros(3)))
-    np.testing.assert_allclose(kept.mean(axis=0), 7, atol=0.05)
-
-
-@pytest.mark.parametrize("axis", [0, 1, 2])
-@pytest.mark.parametrize("sign", [-1, 1])
-def test_uneven_growth_keeps_the_side_it_points_to(ball, axis, sign):
-    kept = np.argwhere(shrink_shape(ball, 0.3, sign * 9.0 * np.eye(3)[axis]))
-    assert sign * (kept.mean(axis=0)[axis] - 7) > 2
-
-
-def test_a_single_voxel_stays():
-    assert shrink_shape(np.ones((1, 1, 1), bool), 0.0, np.ones(3)).all()
-
-
-def test_shape_is_left_as_it_was(ball):
-    before = ball.copy()
-    shrink_shape(ball, 0.3, np.ones(3))
-    np.testing.assert_array_equal(ball, before)
+def test_beyond_the_bank_its_ends_are_drawn(bank_file):
+    bank, random = LesionBank(bank_file, min_volume_mm3=0), np.random.RandomState(0)
+    volumes = np.sort([s.sum() for s in bank.shapes])
+    assert {int(bank.draw(random, 1.0).sum()) for _ in range(30)} <= set(volumes[:6].tolist())
+    assert {int(bank.draw(random, 1e6).sum()) for _ in range(30)} <= set(volumes[-6:].tolist())

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import torch
 from monai.losses import DiceCELoss
-from scipy import ndimage as ndi
 
-from monai_microchange.losses import DeepScalesLoss
+from monai_microchange.enums import ChangeLabel
+from monai_microchange.losses import ChangeLoss, DeepScalesLoss
 from monai_microchange.losses.scales import coarsen_labels
+
+NONE, GAIN, LOSS, CHANGED, UNKNOWN = ChangeLabel
 
 
 class MeanDifference(torch.nn.Module):
@@ -29,10 +31,34 @@ def test_every_single_voxel_survives(shape, size):
         assert coarse.max() == 2.0
 
 
-def test_coarse_labels_agree_with_a_maximum_filter():
-    labels = torch.from_numpy(np.random.RandomState(0).randint(0, 3, (1, 1, 8, 6, 10)).astype(np.uint8))
-    largest = ndi.maximum_filter(labels[0, 0].numpy(), 2, origin=-1)[::2, ::2, ::2]
-    np.testing.assert_array_equal(coarsen_labels(labels, (4, 3, 5))[0, 0].numpy(), largest)
+def test_what_a_coarse_voxel_says():
+    """Every pair of codes in a coarse voxel of two."""
+    expected = torch.tensor(
+        [
+            [NONE, GAIN, LOSS, CHANGED, UNKNOWN],
+            [GAIN, GAIN, CHANGED, CHANGED, GAIN],
+            [LOSS, CHANGED, LOSS, CHANGED, LOSS],
+            [CHANGED, CHANGED, CHANGED, CHANGED, CHANGED],
+            [UNKNOWN, GAIN, LOSS, CHANGED, UNKNOWN],
+        ]
+    )
+    pairs = torch.cartesian_prod(torch.arange(5), torch.arange(5)).view(1, 1, 5, 10)
+    assert torch.equal(coarsen_labels(pairs, (5, 5))[0, 0], expected.float())
+
+
+def coarse_code(codes):
+    """What a set of codes says together."""
+    if CHANGED in codes or {GAIN, LOSS} <= codes:
+        return CHANGED
+    return next(code for code in (GAIN, LOSS, UNKNOWN, NONE) if code in codes)
+
+
+def test_coarse_labels_agree_with_loops():
+    labels = torch.from_numpy(np.random.RandomState(0).choice(5, (2, 1, 8, 6, 10), p=[0.6, 0.1, 0.1, 0.1, 0.1]))
+    coarse = coarsen_labels(labels, (4, 3, 5))
+    for place in np.ndindex(2, 1, 4, 3, 5):
+        inside = tuple(slice(2 * i, 2 * i + 2) for i in place[2:])
+        assert coarse[place] == coarse_code(set(labels[place[0], 0][inside].flatten().tolist()))
 
 
 def test_labels_of_the_same_size_are_kept():
@@ -56,6 +82,16 @@ def test_a_single_tensor_is_one_scale():
     logits, labels = torch.rand(2, 3, 4, 4), torch.zeros(2, 1, 4, 4)
     assert float(loss(logits, labels)) == pytest.approx(float(loss([logits], labels)))
     assert float(loss(logits, labels)) == pytest.approx(float(logits[:, 1].mean()))
+
+
+def test_terms_are_named_by_the_inner_loss_and_add_up():
+    scales = [torch.randn(2, 3, n, n) for n in (8, 4)]
+    labels = torch.randint(0, 5, (2, 1, 8, 8))
+    loss = DeepScalesLoss(ChangeLoss())
+    terms = loss.terms(scales, labels)
+    assert list(terms) == ["cross_entropy", "dice"]
+    torch.testing.assert_close(sum(terms.values()), loss(scales, labels))
+    assert list(DeepScalesLoss(MeanDifference()).terms(scales, labels)) == ["loss"]
 
 
 @pytest.mark.parametrize("dims", [2, 3])

@@ -4,7 +4,7 @@ import hashlib
 import pytest
 import torch
 
-from monai_microchange.networks.weights import file_sha256, with_weights
+from monai_microchange.networks.weights import file_sha256, start_from, training_inputs, training_record, with_weights
 
 
 def network():
@@ -42,3 +42,32 @@ def test_weights_of_another_network_are_refused(tmp_path):
 def test_hash_is_that_of_the_bytes(tmp_path):
     (tmp_path / "f").write_bytes(b"abc")
     assert file_sha256(tmp_path / "f") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_training_starts_from_a_file_or_from_nothing(tmp_path):
+    source = network()
+    torch.save({"model": source.state_dict()}, tmp_path / "w.pt")
+    started = start_from(network().eval(), tmp_path / "w.pt")
+    assert started.training
+    torch.testing.assert_close(started.weight, source.weight)
+    own = network()
+    before = own.weight.detach().clone()
+    assert torch.equal(start_from(own, None).weight, before)
+
+
+def test_a_record_is_read_and_its_absence_said(tmp_path):
+    state = network().state_dict()
+    record = {"inputs": {"scan.nii.gz": "12ab"}, "inputs_complete": True}
+    torch.save({"model": state, "training": record}, tmp_path / "new.pt")
+    torch.save(state, tmp_path / "old.pt")
+    assert training_record(tmp_path / "new.pt") == record
+    assert training_inputs(tmp_path / "new.pt") == {"scan.nii.gz": "12ab"}
+    assert training_record(tmp_path / "old.pt") is None
+    with pytest.raises(ValueError, match=r"old\.pt: expected the hashes of all scans"):
+        training_inputs(tmp_path / "old.pt")
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    torch.save([1, 2], tmp_path / "w.pt")
+    with pytest.raises(ValueError, match="expected trained weights; got a list"):
+        training_record(tmp_path / "w.pt")

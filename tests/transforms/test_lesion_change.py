@@ -1,220 +1,183 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Simulated change agrees with its label, in place and in direction of time."""
+"""Planted lesions and the label of what they change."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-from monai.data import MetaTensor
-from scipy import ndimage as ndi
 
-from monai_microchange.enums import Anatomy
-from monai_microchange.transforms import RandSimulateChanged, insert_lesion, visible_change
+from monai_microchange.enums import Anatomy, ChangeLabel
+from monai_microchange.transforms import insert_lesion, mark_change, plant_lesions, visible_change
+from monai_microchange.transforms.lesion_course import LesionCourse, LesionState
+from monai_microchange.transforms.lesion_site import LesionSite
+from monai_microchange.transforms.simulated_lesion import LesionLook, SimulatedLesion, grow_form
 
-SHAPE = (30, 32, 28)
-
-
-class BoxBank:
-    """A stand-in for the bank of lesions: boxes of 3 to 6 mm."""
-
-    def draw(self, random):
-        return np.ones(random.randint(3, 7, 3), bool)
+SHAPE = (32, 32, 32)
+MIDDLE = np.array([16, 16, 16])
 
 
-def make_data(anatomy=Anatomy.WHITE_MATTER, grey=300.0):
-    """A ball of one tissue in air, with a ventricle in its middle."""
-    place = np.indices(SHAPE) - (np.array(SHAPE)[:, None, None, None] - 1) / 2
-    radius = np.sqrt((place**2).sum(axis=0))
-    labels = np.where(radius < 13, int(anatomy), 0)
-    labels[radius < 3] = Anatomy.VENTRICLE
-    labels[0, 0, 0] = Anatomy.WHITE_MATTER  # so that there is white matter to scale by
-    image = np.where(labels > 0, grey, 0.0).astype(np.float32)
-    return {"image": torch.from_numpy(image)[None], "anatomy": torch.from_numpy(labels.astype(np.uint8))[None]}
+def lesion(before, after, *, middle=MIDDLE, **look):
+    """A ball."""
+    look = LesionLook(**{"contrast": 0.5, **look})
+    course = LesionCourse(LesionState(before), LesionState(after))
+    ball = np.sqrt(((np.indices((15, 15, 15)) - 7) ** 2).sum(axis=0)) - 4
+    forms = grow_form(ball, course, edge_mm=look.edge_mm)
+    return SimulatedLesion(course, look, forms, np.asarray(middle) - 7, LesionSite.DEEP_WHITE)
 
 
-@pytest.fixture
-def noise_free(monkeypatch):
-    """An ideal scanner: what is there is what is seen."""
-    monkeypatch.setattr(RandSimulateChanged, "_acquire", lambda self, image, extent, already_mm: (image, extent))
+def white_matter(value=1.0):
+    return np.full((2, *SHAPE), value, np.float32), np.full(SHAPE, Anatomy.WHITE_MATTER, np.uint8)
 
 
-def simulate(seed, data=None, **options):
-    transform = RandSimulateChanged("image", BoxBank(), **options)
-    transform.set_random_state(seed)
-    return transform(make_data() if data is None else data)
+def plant(*lesions, value=1.0, **options):
+    return plant_lesions(*white_matter(value), lesions, **options)
 
 
-@pytest.fixture(scope="module")
-def pairs():
-    """Thirty pairs from an ideal scanner."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RandSimulateChanged, "_acquire", lambda self, image, extent, already_mm: (image, extent))
-        return [simulate(seed) for seed in range(30)]
+def test_a_share_of_the_voxel_is_replaced():
+    image = np.full((4, 4, 4), 2.0)
+    insert_lesion(image, np.full((2, 1, 1), 0.25), np.full((2, 1, 1), 6.0), np.array([1, 2, 3]))
+    assert image[1:3, 2, 3].tolist() == [3.0, 3.0]
+    assert (image != 2).sum() == 2
 
 
-def test_lesion_is_inserted_where_it_is_put():
-    field = torch.zeros(6, 6, 6)
-    insert_lesion(field, np.ones((2, 3, 1), bool), np.array([1, 2, 4]), 0.7)
-    assert field[1:3, 2:5, 4].eq(0.7).all()
-    assert field.count_nonzero() == 6
+@pytest.mark.parametrize(
+    "corner", [(-2, 0, 0), (4, 4, 4), (-1, -1, 4), (0, -2, 5), (6, 0, 0), (0, 100, 0), (0, 0, -50)]
+)
+def test_what_sticks_out_is_cut(corner):
+    """Compared with an insertion into an image that is wide enough."""
+    share = np.random.RandomState(0).random_sample((3, 3, 3))
+    image, wide = np.zeros((6, 6, 6)), np.zeros((26, 26, 26))
+    insert_lesion(wide, share, np.ones((3, 3, 3)), np.array(corner) + 10)
+    insert_lesion(image, share, np.ones((3, 3, 3)), np.array(corner))
+    np.testing.assert_array_equal(image, wide[10:16, 10:16, 10:16])
 
 
-@pytest.mark.parametrize("corner", [(-2, 0, 0), (4, 4, 4), (-1, -1, 4), (0, -2, 5)])
-def test_lesion_that_sticks_out_is_cut(corner):
-    """Compared with an insertion into a field that is wide enough."""
-    shape = np.random.RandomState(0).random_sample((3, 3, 3)) < 0.7
-    wide = torch.zeros(12, 12, 12)
-    insert_lesion(wide, shape, np.array(corner) + 3, 1.0)
-    field = torch.zeros(6, 6, 6)
-    insert_lesion(field, shape, np.array(corner), 1.0)
-    assert torch.equal(field, wide[3:9, 3:9, 3:9])
+def test_a_new_lesion_is_at_the_followup_only():
+    pair = plant(lesion(0.0, 200.0))
+    assert (pair.scans[0] == 1).all()
+    assert pair.scans[1][tuple(MIDDLE)] == pytest.approx(1.5)
+    np.testing.assert_allclose(pair.change, pair.scans[1] - pair.scans[0], atol=1e-5)
+    assert pair.records[0]["baseline_mm3"] == 0
+    assert pair.records[0]["followup_mm3"] == pytest.approx(200, rel=0.01)
+    assert pair.change.sum() == pytest.approx(0.5 * 200, rel=0.01)
 
 
-@pytest.mark.parametrize("corner", [(-3, 0, 0), (6, 0, 0), (0, 100, 0), (0, 0, -50)])
-def test_lesion_that_lies_outside_does_nothing(corner):
-    field = torch.zeros(6, 6, 6)
-    insert_lesion(field, np.ones((3, 3, 3), bool), np.array(corner), 1.0)
-    assert not field.any()
+def test_records_hold_the_volumes_that_came_out():
+    anatomy = white_matter()[1]
+    anatomy[:, :, 16:] = Anatomy.VENTRICLE
+    pair = plant_lesions(white_matter()[0], anatomy, [lesion(150.0, 300.0)])
+    # half of it would lie in the ventricle, where there is no room but for a voxel
+    assert 75 <= pair.records[0]["baseline_mm3"] < 115
+    assert 150 <= pair.records[0]["followup_mm3"] < 220
+    assert (pair.scans[1][:, :, 18:] == 1).all()
 
 
-def test_brighter_tissue_is_not_darkened():
-    field = torch.full((3, 3, 3), 0.9)
-    insert_lesion(field, np.ones((2, 2, 2), bool), np.array([0, 0, 0]), 0.5)
-    assert field.eq(torch.tensor(0.9)).all()
+def test_a_stable_lesion_drifts_but_does_not_change():
+    pair = plant(lesion(200.0, 200.0, drift=0.1))
+    assert not pair.change.any()
+    inside = pair.scans[:, 16, 16, 16]
+    np.testing.assert_allclose(inside, [1 + 0.5 * 0.95, 1 + 0.5 * 1.05], rtol=1e-5)
 
 
-def test_visible_is_above_half_of_the_peak_nearby():
-    # two lesions of peaks 1 and 0.5, more than 4 voxels apart, and a faint one
-    extent = torch.zeros(1, 30, 3, 3)
-    extent[0, :, 1, 1] = torch.tensor(
-        [0, 0.4, 0.6, 1, 0.6, 0.4, 0, 0, 0, 0, 0, 0.2, 0.3, 0.5, 0.2] + [0] * 10 + [0.19] + [0] * 4
-    )
-    seen = visible_change(extent)[0, :, 1, 1]
-    assert seen.nonzero().flatten().tolist() == [2, 3, 4, 12, 13]
+def test_a_dark_core_is_no_loss():
+    pair = plant(lesion(0.0, 400.0, core_mm=2.0, core_brightness=0.3))
+    assert pair.scans[1][tuple(MIDDLE)] == pytest.approx(0.3)
+    assert pair.change.min() >= 0
+    assert pair.change[tuple(MIDDLE)] == pytest.approx(0.5)
 
 
-def test_nothing_is_visible_where_nothing_changed():
-    assert not visible_change(torch.zeros(1, 8, 8, 8)).any()
+def test_neighbours_merge():
+    one, other = lesion(0.0, 200.0, middle=(14, 16, 16)), lesion(0.0, 200.0, middle=(18, 16, 16), contrast=0.2)
+    merged, alone = plant(one, other), plant(one)
+    assert merged.scans[1].max() == pytest.approx(1.5)
+    assert (merged.scans[1] >= alone.scans[1] - 1e-6).all()
+    assert merged.scans[1][20, 16, 16] == pytest.approx(1.2)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_label_is_what_was_planted(noise_free, monkeypatch, seed):
-    planted = {}
-    plant = RandSimulateChanged._plant
-
-    def remember(self, anatomy):
-        planted.update(plant(self, anatomy))
-        return planted
-
-    monkeypatch.setattr(RandSimulateChanged, "_plant", remember)
-    label = simulate(seed)["label"]
-    assert label.dtype == torch.uint8
-    assert label.shape == (1, *SHAPE)
-    assert torch.equal(label == 1, planted["gained"] > 0)
-    assert torch.equal(label == 2, planted["lost"] > 0)
+def test_texture_of_the_scan_stays():
+    noise = np.random.RandomState(0).normal(0, 0.03, SHAPE).astype(np.float32)
+    scans = np.broadcast_to(1 + noise, (2, *SHAPE))
+    shown = plant_lesions(scans, white_matter()[1], [lesion(0.0, 400.0, fill=1.0)]).scans[1]
+    inside = np.sqrt(((np.indices(SHAPE) - 16) ** 2).sum(axis=0)) < 3.5
+    assert np.corrcoef(shown[inside], noise[inside])[0, 1] > 0.9
 
 
-def test_gain_is_brighter_at_followup_and_loss_at_baseline(pairs):
-    """Each lesion of each pair."""
-    for out in pairs:
-        difference = (out["followup"] - out["baseline"])[0].numpy()
-        for value, sign in ((1, 1), (2, -1)):
-            lesions, count = ndi.label(out["label"][0].numpy() == value)
-            assert (sign * np.asarray(ndi.mean(difference, lesions, range(1, count + 1))) > 0).all()
+def test_thick_slices_blur_along_the_last_axis():
+    sharp, thick = plant(lesion(0.0, 100.0)).change, plant(lesion(0.0, 100.0), slice_mm=4.0).change
+    assert thick.sum() == pytest.approx(sharp.sum(), rel=0.02)
+
+    def spread(change, axis):
+        weight = change.sum(axis=tuple({0, 1, 2} - {axis}))
+        return np.average((np.arange(32) - 16) ** 2, weights=weight)
+
+    assert spread(thick, 0) == pytest.approx(spread(sharp, 0), rel=0.02)
+    assert spread(thick, 2) - spread(sharp, 2) == pytest.approx(15 / 2.355**2, rel=0.1)  # 4**2 - 1**2
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_direction_survives_the_scanner(seed):
-    """With slices, noise, bias and contrast: against what lies around."""
-    out = simulate(seed, contrast_range=(0.8, 0.9))
-    difference = (out["followup"] - out["baseline"])[0].numpy()
-    label, brain = out["label"][0].numpy(), make_data()["anatomy"][0].numpy() > 0
-    usual = np.median(difference[brain & (label == 0)])
-    for value, sign in ((1, 1), (2, -1)):
-        if (label == value).sum() > 20:
-            assert sign * (difference[label == value].mean() - usual) > 0.1
+def test_scans_of_another_grid_are_refused():
+    with pytest.raises(ValueError, match="two scans on the grid"):
+        plant_lesions(np.ones((2, 4, 4, 4)), np.ones((4, 4, 5), np.uint8), [])
 
 
-def test_no_change_pairs_have_an_empty_label_and_stable_lesions(pairs):
-    """About a tenth of all; their lesions differ only in brightness, by a few per cent."""
-    unchanged = [out for out in pairs if not out["label"].any()]
-    assert 1 <= len(unchanged) <= 8
-    for out in unchanged:
-        lesions = out["baseline"] - make_data()["image"] / 300
-        assert lesions.max() > 0.05
-        assert (out["followup"] - out["baseline"]).abs().max() < 0.25 * lesions.max()
+def test_scans_are_left_as_they_were():
+    scans, anatomy = white_matter()
+    plant_lesions(scans, anatomy, [lesion(0.0, 100.0)])
+    assert (scans == 1).all()
 
 
-def test_both_kinds_of_change_occur_alike(pairs):
-    gain, loss = (sum(int((out["label"] == value).any()) for out in pairs) for value in (1, 2))
-    assert gain >= 18
-    assert loss >= 18
+def test_exchanging_the_visits_exchanges_gain_and_loss():
+    lesions = [lesion(0.0, 200.0, middle=(8, 16, 16)), lesion(300.0, 100.0, middle=(24, 16, 16), drift=0.2)]
+    forth, back = plant(*lesions), plant(*(one.swapped for one in lesions))
+    np.testing.assert_allclose(forth.scans, back.scans[::-1], atol=1e-6)
+    there, here = (mark_change(pair.gained, pair.lost) for pair in (forth, back))
+    exchanged = np.array([ChangeLabel.NONE, ChangeLabel.LOSS, ChangeLabel.GAIN, 3, ChangeLabel.UNKNOWN])[here]
+    np.testing.assert_array_equal(there, exchanged)
+    assert {1, 2} <= set(np.unique(there))
 
 
-def test_lesions_do_not_touch_each_other(pairs):
-    """Or a new and a resolved lesion might overlap: each keeps a box with a margin to itself."""
-    for out in pairs:
-        gain, loss = (ndi.binary_dilation(out["label"][0].numpy() == value, np.ones((3, 3, 3))) for value in (1, 2))
-        assert not (gain & loss).any()
+@pytest.mark.parametrize("radius", [4.0, 6.0])
+def test_a_sharp_ball_is_marked_up_to_its_surface(radius):
+    """Above 0.35 of the peak are the voxels that it covers by more than that: its volume and a little."""
+    distance = np.sqrt(((np.indices(SHAPE) - 16) ** 2).sum(axis=0)) - radius
+    marked = visible_change(0.3 * np.clip(0.5 - distance, 0, 1))
+    np.testing.assert_array_equal(marked, distance < 0.15)
 
 
-def test_same_seed_same_pair():
-    one, other, third = simulate(3), simulate(3), simulate(4)
-    for key in ("baseline", "followup", "label"):
-        assert torch.equal(one[key], other[key])
-    assert not torch.equal(one["baseline"], third["baseline"])
+def test_outlines_are_relative_to_the_peak_nearby():
+    # peaks of 1 and 0.5, more than 4 voxels apart, and a faint one
+    signal = np.zeros((30, 3, 3))
+    signal[:15, 1, 1] = [0, 0.3, 0.6, 1, 0.6, 0.3, 0, 0, 0, 0, 0, 0.1, 0.3, 0.5, 0.1]
+    signal[25, 1, 1] = 0.09
+    assert visible_change(signal)[:, 1, 1].nonzero()[0].tolist() == [2, 3, 4, 12, 13]
+    assert visible_change(signal, floor=0.05)[:, 1, 1].nonzero()[0].tolist() == [2, 3, 4, 12, 13, 25]
 
 
-def test_white_matter_becomes_one(noise_free):
-    for grey in (20.0, 3000.0):
-        data = make_data(grey=grey)
-        out = simulate(1, data)
-        assert float(out["baseline"][data["anatomy"] > 0].median()) == pytest.approx(1.0, abs=0.02)
+@pytest.mark.parametrize(
+    ("peak", "code"), [(0.5, ChangeLabel.GAIN), (0.09, ChangeLabel.UNKNOWN), (0.02, ChangeLabel.NONE)]
+)
+def test_how_faint_a_change_is_decides_its_code(peak, code):
+    label = mark_change(*(np.stack([plant(lesion(0.0, 300.0)).gained, np.zeros(SHAPE)]) * peak / 0.5))
+    assert label.dtype == np.uint8
+    assert label[tuple(MIDDLE)] == code
+    assert set(np.unique(label)) == {0, int(code)}
 
 
-def test_scan_gives_way_to_the_pair():
-    data = make_data()
-    before = {key: value.clone() for key, value in data.items()}
-    out = simulate(0, {**data, "thickness_mm": 3.0, "name": "case"})
-    assert set(out) == {"anatomy", "thickness_mm", "name", "baseline", "followup", "label"}
-    for key, value in before.items():
-        assert torch.equal(data[key], value)
-    for visit in ("baseline", "followup"):
-        assert out[visit].shape == (1, *SHAPE)
-        assert out[visit].dtype == torch.float32
-        assert torch.isfinite(out[visit]).all()
-        assert out[visit].min() >= 0
+def test_where_gain_and_loss_meet_the_larger_counts():
+    gained, lost = np.zeros((2, 12, 3, 3))
+    gained[2:7, 1, 1], lost[5:10, 1, 1] = 0.4, 0.3
+    label = mark_change(gained, lost)[:, 1, 1].tolist()
+    assert label == [0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 0, 0]
 
 
-def test_scan_with_its_affine_will_do_as_well():
-    data = make_data()
-    with_affine = {key: MetaTensor(value, affine=torch.eye(4)) for key, value in data.items()}
-    assert torch.equal(simulate(2, with_affine)["baseline"], simulate(2, data)["baseline"])
+def test_a_fragment_below_the_floor_is_not_judged():
+    """A faint spot by a bright one: above 0.35 of a peak that can be seen, but itself cannot."""
+    gained = np.zeros((12, 3, 3))
+    gained[2:4, 1, 1], gained[6, 1, 1] = 0.15, 0.08
+    assert mark_change(gained, np.zeros_like(gained))[:, 1, 1].tolist() == [0, 0, 1, 1, 0, 0, 4, 0, 0, 0, 0, 0]
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_thick_scans_are_cut_along_their_slices_only(seed):
-    transform = RandSimulateChanged("image", BoxBank())
-    transform.set_random_state(seed)
-    thin, thick = transform._protocol(1.0), transform._protocol(3.0)
-    assert thick.axis == 2
-    # by quadrature the result is at most as thick as 5 mm
-    assert 1.0 <= thin.thickness_mm <= 5.0
-    assert np.hypot(thick.thickness_mm, 3.0) <= np.hypot(5.0, 1.0) + 1e-9
-
-
-def test_lesions_lie_in_tissue_and_mostly_near_the_ventricles():
-    transform = RandSimulateChanged("image", BoxBank())
-    anatomy = make_data()["anatomy"]
-    sites, chance = transform._sites(anatomy)
-    assert chance.sum() == pytest.approx(1.0)
-    assert (anatomy[0].numpy()[tuple(sites.T)] == Anatomy.WHITE_MATTER).all()
-    distance = np.linalg.norm(sites - (np.array(SHAPE) - 1) / 2, axis=1)
-    # 5 times likelier within 4 voxels (of the cube) of the ventricle
-    assert chance[distance < 5].mean() == pytest.approx(5 * chance[(distance > 11) & (distance < 13)].mean())
-
-
-def test_anatomy_without_tissue_is_refused():
-    data = make_data()
-    data["anatomy"] = torch.full_like(data["anatomy"], int(Anatomy.VENTRICLE))
-    with pytest.raises(ValueError, match="no tissue that lesions may lie in"):
-        simulate(0, data)
+def test_no_change_no_label():
+    assert not mark_change(np.zeros(SHAPE), np.zeros(SHAPE)).any()
+    stable = replace(lesion(100.0, 100.0), corner=np.array([-5, -5, -5]))
+    pair = plant(stable)
+    assert not mark_change(pair.gained, pair.lost).any()
