@@ -12,10 +12,16 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Transform
 
-from monai_microchange._frames import apply_affine, array_from_image, image_from_array, transform_from_matrix
+from monai_microchange._frames import (
+    apply_affine,
+    array_from_image,
+    image_from_array,
+    spacing_from_affine,
+    transform_from_matrix,
+)
 from monai_microchange.data.datalist import LabelledPair, read_label
 from monai_microchange.data.mask import read_mask_like
-from monai_microchange.enums import ChangeLabel, ChangeType
+from monai_microchange.enums import VISITS, ChangeLabel, ChangeType
 from monai_microchange.transforms.midspace import MidSpace
 
 __all__ = ["ReadChangeLabeld", "carry_codes", "label_to_codes"]
@@ -176,7 +182,8 @@ class ReadChangeLabeld(Transform):
 
     Returns:
         A copy of the data with codes (1, I, J, K), uint8, as `carry_codes` makes them; UNKNOWN also where only one of
-        the scans was acquired.
+        the scans was acquired. `thickness_mm`, the longest voxel edge of both scans as they were acquired, where the
+        data hold the `pair` that `ReadPaird` read.
 
     Raises:
         InputError: if the label or its ignore mask cannot be used.
@@ -203,7 +210,11 @@ class ReadChangeLabeld(Transform):
         label = torch.from_numpy(codes)[None]
         if "field_of_view" in data:
             label[torch.as_tensor(data["field_of_view"].as_tensor()) == 0] = ChangeLabel.UNKNOWN
-        return {**data, self.label_key: MetaTensor(label, affine=torch.as_tensor(space.affine))}
+        out = {**data, self.label_key: MetaTensor(label, affine=torch.as_tensor(space.affine))}
+        if "pair" in data:
+            visits = (getattr(data["pair"], visit) for visit in VISITS)
+            out["thickness_mm"] = float(max(spacing_from_affine(visit.affine).max() for visit in visits))
+        return out
 
 
 def _read_codes(data: Mapping[Hashable, Any], space: MidSpace) -> np.ndarray:
