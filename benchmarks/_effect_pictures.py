@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from _pair_pictures import DPI, WIDTH_INCH, show_difference, show_grey
+from _picture_file import save_picture
 from matplotlib.figure import Figure
 
 from monai_microchange.enums import Anatomy
@@ -49,7 +50,7 @@ def draw_effects(
         show_difference(panels[2], (after - before)[plane])
         for axes, title in zip(panels, (f"{kind.__name__}: before", "after", "difference"), strict=True):
             axes.set_title(title, color="white", fontsize=10)
-    figure.savefig(path)
+    save_picture(figure, path)
 
 
 def strongest(image: torch.Tensor, results: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -8,6 +8,7 @@ from string import ascii_uppercase
 import numpy as np
 from _pair_measures import ChangedComponent, changed_components
 from _pair_sources import Pair
+from _picture_file import save_picture
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -38,7 +39,7 @@ def draw_blind_pairs(path: Path, pairs: Sequence[Pair], random: np.random.Random
         show_grey(panels[0], pair.baseline[:, :, k])
         show_grey(panels[1], pair.followup[:, :, k])
         show_difference(panels[2], (pair.followup - pair.baseline)[:, :, k])
-    figure.savefig(path)
+    save_picture(figure, path)
     return [
         f"{a}: {'real' if p.is_real else 'simulated'}, {p.scan}"
         for a, p in zip(ascii_uppercase, shuffled, strict=False)
@@ -71,7 +72,7 @@ def draw_lesions(
     for row, kind in ((0, "real"), (3, "simulated")):
         for offset, name in enumerate(("baseline", "follow-up", "difference")):
             panels[row + offset, 0].set_ylabel(f"{kind}\n{name}", color="white", fontsize=10)
-    figure.savefig(path)
+    save_picture(figure, path)
 
 
 def draw_distributions(
@@ -89,7 +90,7 @@ def draw_distributions(
     for axes in panels[len(real) :]:
         axes.set_axis_off()
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False)
-    figure.savefig(path)
+    save_picture(figure, path)
 
 
 def _histogram(axes: Axes, both: Sequence[Sequence[float]], *, logarithmic: bool) -> None:

@@ -4,11 +4,12 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import sqrtm
 from scipy.spatial.transform import Rotation
 
 from monai_microchange._frames import LPS_FROM_RAS, apply_affine, corners_mm
 
-__all__ = ["MidSpace", "half_rigid", "mean_rigid", "mid_space"]
+__all__ = ["MidSpace", "half_linear", "half_rigid", "mean_linear", "mean_rigid", "mid_space"]
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,46 @@ def half_rigid(a_to_b: np.ndarray) -> np.ndarray:
         [1.0, 0.0, -2.0]
     """
     rotation = a_to_b[:3, :3]
-    if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-6) or np.linalg.det(rotation) < 0:
+    if not _is_rigid(a_to_b):
         raise ValueError(f"expected a rotation and a translation; got the matrix {a_to_b.round(4).tolist()}")
     half = np.eye(4)
     half[:3, :3] = Rotation.from_rotvec(0.5 * Rotation.from_matrix(rotation).as_rotvec()).as_matrix()
     # H(Hx + h) + h = Rx + t, so (H + 1) h = t
     half[:3, 3] = np.linalg.solve(half[:3, :3] + np.eye(3), a_to_b[:3, 3])
     return half
+
+
+def half_linear(a_to_b: np.ndarray) -> np.ndarray:
+    """Linear transform that, applied twice, gives `a_to_b`: its principal matrix square root.
+
+    Half of the inverse is the inverse of the half. Rigid transforms give rigid halves (`half_rigid`).
+
+    Args:
+        a_to_b: (4, 4), turning by less than 180 degrees, not mirroring.
+
+    Raises:
+        ValueError: if there is no real square root.
+
+    Example:
+        >>> half_linear(np.diag([1.21, 1.0, 0.81, 1.0])).diagonal().round(6).tolist()
+        [1.1, 1.0, 0.9, 1.0]
+    """
+    if _is_rigid(a_to_b):
+        return half_rigid(a_to_b)
+    eigenvalues = np.linalg.eigvals(a_to_b[:3, :3])
+    if (np.isclose(eigenvalues.imag, 0) & (eigenvalues.real <= 0)).any():
+        raise ValueError(
+            "expected a linear transform that neither mirrors nor turns by 180 degrees; got the matrix "
+            f"{a_to_b.round(4).tolist()}"
+        )
+    half = np.real(sqrtm(a_to_b))
+    half[3] = 0, 0, 0, 1
+    return half
+
+
+def _is_rigid(matrix: np.ndarray) -> bool:
+    rotation = matrix[:3, :3]
+    return bool(np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-6) and np.linalg.det(rotation) > 0)
 
 
 def mean_rigid(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -69,6 +103,11 @@ def mean_rigid(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return one @ half_rigid(np.linalg.inv(one) @ other)
 
 
+def mean_linear(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Linear transform half-way between two that are close to each other; as symmetric as `mean_rigid`."""
+    return one @ half_linear(np.linalg.inv(one) @ other)
+
+
 def mid_space(
     baseline_to_followup: np.ndarray,
     baseline_grid: tuple[np.ndarray, tuple[int, ...]],
@@ -81,7 +120,7 @@ def mid_space(
     The grid covers the intersection of both fields of view, as boxes along the axes of mid-space, and is centred on it.
 
     Args:
-        baseline_to_followup: (4, 4), rigid, points of the baseline to points of the follow-up, RAS mm.
+        baseline_to_followup: (4, 4), linear, points of the baseline to points of the follow-up, RAS mm.
         baseline_grid: affine (voxel to RAS mm) and spatial shape of the baseline.
         followup_grid: the same of the follow-up.
         spacing_mm: voxel size of mid-space.
@@ -91,7 +130,7 @@ def mid_space(
 
     Source: Reuter et al., 2012, doi 10.1016/j.neuroimage.2012.02.084 (half-way space against bias).
     """
-    half = half_rigid(baseline_to_followup)
+    half = half_linear(baseline_to_followup)
     mid_to = (np.linalg.inv(half), half)
     low, high = np.full(3, -np.inf), np.full(3, np.inf)
     for (affine, shape), mid_to_scan in zip((baseline_grid, followup_grid), mid_to, strict=True):
