@@ -142,7 +142,8 @@ def score_class(
         "false_mm3": float((false_labels > 0).sum() * np.prod(spacing_mm)) if nothing_changed else math.nan,
     }
     edges = (0.0, *SIZE_EDGES_MM3, math.inf)
-    directions = count_directions(np.where(pred, found, 0), np.where(ref, truth, 0), **lesion, min_iou=min_iou)
+    # whatever was found counts here, or every lesion of a class would have the direction of the class
+    directions = count_directions(found, np.where(ref, truth, 0), **lesion, min_iou=min_iou)
     return ClassScores(
         counts=count_lesions(matches),
         by_size=tuple(count_lesions(matches, bound) for bound in pairwise(edges)),

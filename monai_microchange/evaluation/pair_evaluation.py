@@ -79,7 +79,7 @@ class PairEvaluation:
 
         Raises:
             InputError: before any work if the list or a label cannot be used, there are scores already, or the weights
-                learnt from a case; and whatever the workflow refuses.
+                learnt from a case; after the others were scored and written if the workflow refused a case.
         """
         cases, folder = read_datalist(datalist, section=section, fold=fold), Path(output_dir)
         if (folder / SCORES_JSON).exists() and not overwrite:
@@ -89,18 +89,28 @@ class PairEvaluation:
         trained_on = self._trained_on(cases)
         for case in cases:
             read_label(case)
-        scores = {}
+        scores, refused = {}, {}
         for case in cases:
-            result = self.workflow.run(case.pair, folder / case.name, overwrite=overwrite)
-            scores[case.name] = self.score(case, result)
+            try:
+                result = self.workflow.run(case.pair, folder / case.name, overwrite=overwrite)
+            except InputError as error:
+                refused[case.name] = str(error)
+            else:
+                scores[case.name] = self.score(case, result)
+        failures = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+        if not scores:
+            raise InputError(failures)
         report = {
             "rule": {"min_volume_mm3": self.min_volume_mm3, "min_iou": self.min_iou},
+            "refused": refused,
             "trained_on": trained_on,
             "training_inputs_known": self.weights is None or record_is_complete(self.weights),
             **build_report(scores, trained_on),
         }
         write_report(folder, report)
         print_report(report)
+        if refused:
+            raise InputError(f"{len(refused)} of {len(cases)} cases have no score, the others are written: {failures}")
         rows: list[Row] = report["cases"]
         return rows
 

@@ -86,12 +86,15 @@ def write_report(folder: Path, report: Mapping[str, Any]) -> None:
     """Write everything as `scores.json`, and each list of rows as a table; NaN becomes null, and an empty cell."""
     plain = {key: [_plain(row) for row in value] if key in CSV_FILES else value for key, value in report.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / SCORES_JSON).write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     for key, name in CSV_FILES.items():
         with open(folder / name, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(plain[key][0]))
             writer.writeheader()
             writer.writerows(plain[key])
+    # the last one, whole or not at all: it says that the folder holds scores
+    unfinished = folder / f"{SCORES_JSON}.part"
+    unfinished.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    unfinished.replace(folder / SCORES_JSON)
 
 
 def _mean(cases: Sequence[Row], change: str) -> Row:

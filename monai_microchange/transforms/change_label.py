@@ -182,8 +182,8 @@ class ReadChangeLabeld(Transform):
 
     Returns:
         A copy of the data with codes (1, I, J, K), uint8, as `carry_codes` makes them; UNKNOWN also where only one of
-        the scans was acquired. `thickness_mm`, the longest voxel edge of both scans as they were acquired, where the
-        data hold the `pair` that `ReadPaird` read.
+        the scans was acquired. `thickness_mm`, how high the voxels of the thicker scan are (along the last axis of
+        mid-space), where the data hold the `pair` that `ReadPaird` read.
 
     Raises:
         InputError: if the label or its ignore mask cannot be used.
@@ -212,9 +212,18 @@ class ReadChangeLabeld(Transform):
             label[torch.as_tensor(data["field_of_view"].as_tensor()) == 0] = ChangeLabel.UNKNOWN
         out = {**data, self.label_key: MetaTensor(label, affine=torch.as_tensor(space.affine))}
         if "pair" in data:
-            visits = (getattr(data["pair"], visit) for visit in VISITS)
-            out["thickness_mm"] = float(max(spacing_from_affine(visit.affine).max() for visit in visits))
+            out["thickness_mm"] = max(_height_mm(getattr(data["pair"], visit).affine) for visit in VISITS)
         return out
+
+
+def _height_mm(affine: np.ndarray) -> float:
+    """Size of a voxel along that of its axes that runs most nearly from feet to head.
+
+    >>> _height_mm(np.diag([1.0, 1.0, 5.0, 1.0]))
+    5.0
+    """
+    upward = int(np.argmax(np.abs(affine[2, :3]) / spacing_from_affine(affine)))
+    return float(spacing_from_affine(affine)[upward])
 
 
 def _read_codes(data: Mapping[Hashable, Any], space: MidSpace) -> np.ndarray:

@@ -18,6 +18,8 @@ from monai_microchange.transforms.lesion_recipe import LesionRecipe
 
 __all__ = ["RandInsertChanged", "RandSimulateChanged"]
 
+CHANGES = (ChangeLabel.GAIN, ChangeLabel.LOSS, ChangeLabel.CHANGED)
+
 
 class RandSimulateChanged(MapTransform, Randomizable):
     """Turn a scan into a baseline and a follow-up between which lesions appear, grow, shrink, fade and vanish.
@@ -85,11 +87,11 @@ class RandSimulateChanged(MapTransform, Randomizable):
 class RandInsertChanged(MapTransform, Randomizable):
     """Put more change into a real pair: its confounders are real, and so is what changed in it already.
 
-    Lesions are planted at a distance from all that the label marks already. They are as blurred as the scans' slices;
-    nothing else is done to the scans.
+    Lesions are planted at a distance from all change that the label marks already; where nobody judged, they are all
+    that is known. They are as blurred as the scans' slices; nothing else is done to the scans.
 
     Args:
-        keys: two keys: baseline and follow-up, (1, I, J, K) on one 1 mm grid, axes along RAS.
+        keys: two keys: baseline and follow-up, (1, I, J, K) on one 1 mm grid, the last axis up or down.
         bank: lesion shapes.
         anatomy_key: `Anatomy` labels (1, I, J, K).
         label_key: `ChangeLabel` codes (1, I, J, K) of the real change; without the key the pair counts as unchanged.
@@ -133,12 +135,14 @@ class RandInsertChanged(MapTransform, Randomizable):
             )
         levels = [_white_matter(scan, anatomy) for scan in scans]
         slice_mm = float(np.max(out.get(self.thickness_key, 1.0)))
-        lesions = self.recipe.draw(self.R, self.bank, anatomy, slice_mm=slice_mm, avoid=known != ChangeLabel.NONE)
+        lesions = self.recipe.draw(self.R, self.bank, anatomy, slice_mm=slice_mm, avoid=np.isin(known, CHANGES))
         normal = np.stack([scan / level for scan, level in zip(scans, levels, strict=True)])
         pair = plant_lesions(normal, anatomy, lesions, slice_mm=slice_mm)
         for key, scan, level in zip(self.keys, pair.scans, levels, strict=True):
             out[key] = convert_to_dst_type(torch.from_numpy(scan * level)[None], torch.as_tensor(out[key]))[0]
-        label = np.where(known == ChangeLabel.NONE, mark_change(pair.gained, pair.lost), known)
+        planted = mark_change(pair.gained, pair.lost)
+        free = ~np.isin(known, CHANGES) & (planted != ChangeLabel.NONE)
+        label = np.where(free, planted, known)
         like = torch.as_tensor(out.get(self.label_key, out[self.anatomy_key]))
         out[self.label_key] = convert_to_dst_type(torch.from_numpy(label)[None], like)[0]
         out["simulated"] = {"lesions": pair.records, "effects": {key: [] for key in self.keys}}

@@ -39,6 +39,27 @@ def test_each_kind_of_change_is_scored_apart(truth, listed, a_result, pretender,
     assert np.isnan(of["shrinking"]["f1"])
 
 
+def test_a_gain_called_loss_has_the_wrong_direction_in_its_class_too(truth, listed, a_result, pretender, tmp_path):
+    found = np.where(truth == ChangeType.NEW, ChangeType.RESOLVED, truth).astype(np.uint8)
+    of = by_change(PairEvaluation(pretender(a_result(found))).run([listed(truth)], tmp_path / "out"))
+    assert [of[change]["direction_accuracy"] for change in ("any", "gain", "loss")] == [0.5, 0.0, 1.0]
+
+
+def test_a_case_that_is_refused_does_not_lose_the_others(truth, listed, a_result, tmp_path):
+    class Refuses:
+        def run(self, pair, output_dir, **options):
+            if output_dir.name == "two":
+                raise InputError("two: expected a scan, got none")
+            return a_result(truth)
+
+    cases = [listed(truth), {**listed(truth), "name": "two"}]
+    with pytest.raises(InputError, match="1 of 2 cases have no score, the others are written: two: two: expected a"):
+        PairEvaluation(Refuses()).run(cases, tmp_path / "out")
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert {row["case"] for row in scores["cases"]} == {"one"}
+    assert scores["refused"] == {"two": "two: expected a scan, got none"}
+
+
 def test_volumes_are_those_of_the_labels_grid(truth, listed, a_result, pretender, tmp_path):
     """Voxels of 0.25 mm3: the new lesion measures 2 mm3, too little to count."""
     affine = np.diag([0.5, 0.5, 1.0, 1.0])

@@ -11,6 +11,7 @@ from scipy import ndimage as ndi
 
 from monai_microchange.enums import Anatomy
 from monai_microchange.transforms import LesionRecipe, RandInsertChanged, RandSimulateChanged
+from monai_microchange.transforms.effects import Acquisition
 
 SHAPE = (40, 42, 38)
 VISITS = ("baseline", "followup")
@@ -111,10 +112,10 @@ def test_direction_survives_the_scanner(seed):
     difference = (out["followup"] - out["baseline"])[0].numpy()
     label = out["label"][0].numpy()
     usual = np.median(difference[inside & (label == 0)])
-    for value, sign in ((1, 1), (2, -1)):
-        marked = inside & (label == value)
-        if marked.sum() > 20:
-            assert sign * (difference[marked].mean() - usual) > 0.03
+    large = {value: inside & (label == value) for value in (1, 2) if (inside & (label == value)).sum() > 20}
+    assert large
+    for value, marked in large.items():
+        assert (difference[marked].mean() - usual) * (1 if value == 1 else -1) > 0.03
 
 
 def test_every_mark_is_a_visible_difference():
@@ -165,17 +166,56 @@ def test_what_is_labelled_already_is_kept_and_kept_clear():
     label[:, 20:, :20], label[:, 20:, 20:], label[:, 10, 10] = 3, 4, 1
     for seed in range(4):
         out = insert(seed, make_pair(label), recipe=CLEAR)
-        assert torch.equal(out["label"][label > 0], label[label > 0])
+        changed = (label > 0) & (label < 4)
+        assert torch.equal(out["label"][changed], label[changed])
         for key in VISITS:
-            torch.testing.assert_close(out[key][label > 0], make_pair()[key][label > 0])
+            torch.testing.assert_close(out[key][changed], make_pair()[key][changed])
     assert out["label"].dtype == label.dtype
 
 
 def test_a_pair_without_room_is_left_as_it_is():
-    out = insert(0, make_pair(torch.full((1, *SHAPE), 4, dtype=torch.uint8)))
+    out = insert(0, make_pair(torch.full((1, *SHAPE), 3, dtype=torch.uint8)))
     assert out["simulated"]["lesions"] == []
+    assert (out["label"] == 3).all()
     for key in VISITS:
         torch.testing.assert_close(out[key], make_pair()[key])
+
+
+def test_in_a_pair_that_nobody_judged_the_planted_change_is_all_that_is_known():
+    out = insert(0, make_pair(torch.full((1, *SHAPE), 4, dtype=torch.uint8)), recipe=CLEAR)
+    assert set(out["label"].unique().tolist()) == {1, 2, 4}
+
+
+class Blind(Acquisition):
+    """A visit that shows no change at all."""
+
+    def __call__(self, image, extent, anatomy):
+        return image, torch.zeros_like(extent)
+
+
+def test_a_gain_counts_as_the_followup_shows_it_and_a_loss_as_the_baseline_does(monkeypatch):
+    """One of the visits is blind: of the changes only those of the other are marked."""
+    for blind, left in ((0, {0, 1}), (1, {0, 2})):
+        visits = [Acquisition(), Acquisition()]
+        visits[blind] = Blind()
+        drawn = iter(visits)
+        monkeypatch.setattr(Acquisition, "draw", lambda *args, drawn=drawn, **options: next(drawn))
+        marked = [simulate(0, recipe=LesionRecipe(count=(12, 12), no_change_share=0.0, contrast_range=(0.6, 0.9)))]
+        assert set(marked[0]["label"].unique().tolist()) - {4} == left
+
+
+@pytest.mark.parametrize("make", [simulate, insert])
+def test_thick_slices_blur_what_is_planted(make, monkeypatch):
+    """Along the last axis alone; the scan itself is given as it is."""
+    monkeypatch.setattr(Acquisition, "draw", lambda *args, **options: Acquisition())
+    heights = []
+    for thickness_mm in (1.0, 6.0):
+        data = make_data() if make is simulate else make_pair()
+        out = make(2, {**data, "thickness_mm": thickness_mm}, recipe=CLEAR)
+        plain = make_data()["image"] / (300 if make is simulate else 1)
+        change = (out["baseline"] - plain)[0].abs().numpy() > 1e-4
+        heights.append(np.mean([np.ptp(np.argwhere(change[i, j])) for i, j in np.argwhere(change.any(axis=2))]))
+    assert heights[1] > heights[0] + 2
 
 
 def test_meta_tensors_stay_meta_tensors():
