@@ -26,6 +26,7 @@ class DrawSource:
         share: of the draws that come from this source, against the shares of the others.
         root: folder that the items' paths start from.
         cache_dir: folder that keeps prepared items for the next run; None keeps them in memory alone.
+        named: whether `inputs` may name the files; see `hash_inputs`.
 
     Raises:
         ValueError: if the share is negative.
@@ -40,6 +41,7 @@ class DrawSource:
         share: float = 1.0,
         root: str | Path = ".",
         cache_dir: str | Path | None = None,
+        named: bool = True,
     ):
         if share < 0:
             raise ValueError(f"share must not be negative; got {share}")
@@ -47,7 +49,7 @@ class DrawSource:
         items = items if share > 0 else []
         self.share = share if items else 0.0
         self.draw = draw
-        self.inputs = hash_inputs(items, root)
+        self.inputs = hash_inputs(items, root, named=named)
         self.prepared = kept_items(items, prepare, root=root, cache_dir=cache_dir)
 
 

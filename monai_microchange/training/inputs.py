@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_microchange.enums import VISITS
 from monai_microchange.networks.weights import file_sha256
 
 __all__ = ["hash_inputs", "merge_inputs"]
@@ -14,27 +15,31 @@ NO_PATHS = ("name", "patient")
 """Keys of a data dictionary whose texts are never paths."""
 
 
-def hash_inputs(items: Sequence[Mapping[str, Any]], root: str | Path = ".") -> dict[str, str]:
+def hash_inputs(items: Sequence[Mapping[str, Any]], root: str | Path = ".", *, named: bool = True) -> dict[str, str]:
     """SHA-256 of every file that data dictionaries name, by its path below `root`.
 
     Values that name no file (numbers, words) are passed over; of a folder (a DICOM series) every file counts. Files
-    outside `root` are named from their common folder on: the record must not tell where a user keeps their data.
+    outside `root` are called by the number of their item, "file 1" or, in a pair of visits, "pair 1": users share the
+    record, and their folders may have the names of patients.
 
     Args:
         items: data dictionaries; values may be nested.
         root: folder that relative paths start from.
+        named: False calls all files by number.
 
     Example:
         >>> hash_inputs([{"image": "there_is_no_such_scan.nii.gz", "thickness_mm": 3.0}])
         {}
     """
-    root = Path(root).resolve()
-    paths = sorted({path for item in items for path in _files(item, root)})
-    outside = [path for path in paths if not path.is_relative_to(root)]
-    common = Path(os.path.commonpath([path.parent for path in outside])) if outside else root
-    bases = [root if path.is_relative_to(root) else common for path in paths]
-    named = ({path.relative_to(base).as_posix(): file_sha256(path)} for path, base in zip(paths, bases, strict=True))
-    return merge_inputs(*named)
+    # links keep their names: data sets are often kept as such
+    root = Path(os.path.abspath(root))
+    hashed = []
+    for number, item in enumerate(items, start=1):
+        called = f"pair {number}" if VISITS[0] in item else f"file {number}"
+        for path in _files(item, root):
+            name = path.relative_to(root).as_posix() if named and path.is_relative_to(root) else called
+            hashed.append({name: file_sha256(path)})
+    return merge_inputs(*hashed)
 
 
 def merge_inputs(*inputs: Mapping[str, str]) -> dict[str, str]:
@@ -60,8 +65,8 @@ def _files(value: Any, root: Path) -> Iterator[Path]:
         for one in value:
             yield from _files(one, root)
     elif isinstance(value, str | Path) and str(value):
-        path = (root / value).resolve()
+        path = Path(os.path.abspath(root / value))
         if path.is_file():
             yield path
         elif path.is_dir():
-            yield from (file for file in path.rglob("*") if file.is_file())
+            yield from (file for file in sorted(path.rglob("*")) if file.is_file())

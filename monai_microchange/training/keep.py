@@ -29,7 +29,8 @@ def kept_items(
         prepare: deterministic transform.
         root: folder that the items' paths start from.
         cache_dir: folder that keeps them for the next run, by the contents of their files and by what `prepare` does;
-            it may grow, and may be emptied at any time. None keeps them in memory.
+            it may grow, may be emptied at any time, and must be where code changed within a version. None keeps them in
+            memory.
     """
     if cache_dir is None:
         return CacheDataset([dict(item) for item in items], prepare, progress=False)

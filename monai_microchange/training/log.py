@@ -19,8 +19,8 @@ __all__ = ["TrainingLog", "mlflow_handler", "scalars_of"]
 class TrainingLog:
     """Handler that writes what `TrainingStep` calls "scalars", and the share of time spent waiting for data.
 
-    Others put their numbers and pictures into the same files through `scalars` and `image`. Of several processes only
-    the first one writes.
+    Others put their numbers and pictures into the same files through `scalars` and `image`, once the trainer runs. A
+    resumed run takes the place of what its folder holds of later steps. Of several processes only the first one writes.
 
     Args:
         log_dir: folder of the TensorBoard files; None writes none.
@@ -43,7 +43,8 @@ class TrainingLog:
                 "TensorBoard is not installed: pip install 'monai-microchange[train]', or set tensorboard_dir to null"
             )
         self.every_steps = every_steps
-        self.writer = _writer(log_dir) if log_dir is not None and process_rank() == 0 else None
+        self.log_dir = log_dir if process_rank() == 0 else None
+        self.writer: Any = None
         self._waited_s = self._asked_s = 0.0
         self._since_s = time.perf_counter()
 
@@ -66,7 +67,12 @@ class TrainingLog:
         if self.writer is not None:
             self.writer.add_image(name, picture, step)
 
-    def _start(self, _: Engine) -> None:
+    def _start(self, engine: Engine) -> None:
+        if self.log_dir is not None:
+            # an extra: not there unless asked for
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.writer = SummaryWriter(str(self.log_dir), purge_step=engine.state.iteration + 1)
         self._waited_s, self._since_s = 0.0, time.perf_counter()
 
     def _ask(self, _: Engine) -> None:
@@ -109,13 +115,6 @@ def mlflow_handler(tracking_uri: str, *, experiment_name: str = "ms_lesion_chang
         experiment_name=experiment_name,
         close_on_complete=True,
     )
-
-
-def _writer(log_dir: str | Path) -> Any:
-    # an extra: not there unless asked for
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(log_dir))
 
 
 def scalars_of(output: Mapping[str, Any]) -> dict[str, float]:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A training run that can break off anywhere and go on, and the weights that it leaves."""
 
+import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import monai
@@ -45,12 +47,13 @@ class TrainingRun:
             whose weights are then the result.
         ckpt_dir: folder of both files.
         inputs: SHA-256 of each file that is learnt from, by name.
-        settings: plain values, kept in the record; a run goes on only if they are the same.
+        settings: plain values, kept in the record; a run goes on only if these, its inputs and the weights that it
+            started from are the same.
         started_from: file of the weights that the network began with, None for random ones.
         save_every_s: seconds.
 
     Raises:
-        ValueError: when run, if `resume.pt` is of other settings or another network.
+        ValueError: when run, if `resume.pt` is of another run or network, or damaged.
     """
 
     def __init__(
@@ -71,7 +74,8 @@ class TrainingRun:
         self.folder = Path(ckpt_dir)
         self.inputs = dict(inputs)
         self.settings = dict(settings)
-        self.started_from = started_from
+        self._started_sha256 = None if started_from is None else file_sha256(started_from)
+        self._started_record = None if started_from is None else training_record(started_from)
         self.save_every_s = save_every_s
         self._began_s = self._saved_s = time.monotonic()
 
@@ -89,12 +93,12 @@ class TrainingRun:
 
     def record(self) -> dict[str, Any]:
         """What there is to know about the weights; plain values alone."""
-        before = None if self.started_from is None else training_record(self.started_from)
-        complete = self.started_from is None or (before is not None and before.get("inputs_complete", False))
+        before = self._started_record
+        complete = self._started_sha256 is None or (before is not None and before.get("inputs_complete", False))
         return {
             "inputs": merge_inputs(self.inputs, before["inputs"] if before else {}),
             "inputs_complete": complete,
-            "started_from_sha256": None if self.started_from is None else file_sha256(self.started_from),
+            "started_from_sha256": self._started_sha256,
             "settings": self.settings,
             "steps": self.trainer.state.iteration,
             "seconds": time.monotonic() - self._began_s,
@@ -113,16 +117,15 @@ class TrainingRun:
     def _resume(self) -> None:
         path = self.folder / "resume.pt"
         found = path.is_file() and process_rank() == 0
-        saved: Any = from_first_process(torch.load(path, map_location="cpu", weights_only=True) if found else None)
+        saved: Any = from_first_process(_read(path) if found else None)
         if saved is None:
             return
-        other = {key: (was, self.settings.get(key)) for key, was in saved["settings"].items()}
-        other = {key: (was, now) for key, (was, now) in other.items() if was != now}
+        was, now = saved["facts"], self._facts()
+        other = [f"{key} was {was.get(key)} and is {now.get(key)}" for key in was | now if was.get(key) != now.get(key)]
         if other or set(saved["state"]) != set(self.state):
-            said = ", ".join(f"{key} was {was} and is {now}" for key, (was, now) in other.items())
             raise ValueError(
-                f"{path}: expected a run of these settings to go on with, got another ({said or 'other parts'}); "
-                "give them again, or another ckpt_dir, or delete the file"
+                f"{path}: expected this run to go on with, got another ({', '.join(other[:5]) or 'other parts'}); "
+                "give the same settings, inputs and start, or another ckpt_dir, or delete the file"
             )
         try:
             Checkpoint.load_objects(self.state, saved["state"])
@@ -130,6 +133,10 @@ class TrainingRun:
             raise ValueError(f"{path}: expected a run of this network, got {str(error)[:300]}") from error
         self.numbers.first_step = self.trainer.state.iteration
         self._began_s -= saved["seconds"]
+
+    def _facts(self) -> dict[str, Any]:
+        """What must be the same for a run to go on."""
+        return {**self.settings, "start": self._started_sha256, **self.inputs}
 
     def _save_if_long_ago(self, _: SupervisedTrainer) -> None:
         if time.monotonic() - self._saved_s >= self.save_every_s:
@@ -140,4 +147,19 @@ class TrainingRun:
         if process_rank() == 0:
             state = {name: part.state_dict() for name, part in self.state.items()}
             seconds = time.monotonic() - self._began_s
-            save_atomically({"state": state, "settings": self.settings, "seconds": seconds}, self.folder / "resume.pt")
+            save_atomically({"state": state, "facts": self._facts(), "seconds": seconds}, self.folder / "resume.pt")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        return {key: saved[key] for key in ("state", "facts", "seconds")}
+    # all that torch.load raises on damaged bytes
+    except (
+        *(RuntimeError, EOFError, UnpicklingError, struct.error),
+        *(AttributeError, LookupError, TypeError, ValueError),
+    ) as error:
+        raise ValueError(
+            f"{path}: expected what a run leaves when it breaks off, got {type(error).__name__}: {str(error)[:300]}; "
+            "delete the file to start again"
+        ) from error

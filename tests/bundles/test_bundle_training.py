@@ -13,6 +13,7 @@ import torch
 import yaml
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
+from monai.handlers import MLFlowHandler
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from monai_microchange._shipped import shipped_bundle
@@ -23,6 +24,7 @@ from monai_microchange.export import write_nifti
 from monai_microchange.networks.weights import file_sha256, training_inputs, training_record, with_weights
 
 SIZE = 40
+PARTS = ("train", "validate")
 WHITE_BALL = {
     "prepare_scan": {
         "_target_": "Compose",
@@ -127,8 +129,12 @@ def test_two_epochs_leave_weights_that_inference_can_load(
     parser["network_def#channels"] = [4, 4, 8, 8]
     with_weights(parser.get_parsed_content("network_def"), folder / "model.pt")
     assert training_inputs(folder / "model.pt") == {
-        name: file_sha256(data_root / name) for name in ("scan.nii.gz", "white.nii.gz")
+        name: file_sha256(data_root / name) for name in ("scan.nii.gz", "white.nii.gz", "shapes.npz")
     }
+    recorded = training_record(folder / "model.pt")["settings"]
+    decisive = {"fold", "dropout", "patch", "block", "ema_decay", "warmup_steps", "weight_decay"}
+    assert decisive <= set(recorded)
+    assert (recorded["patch"], recorded["fold"]) == ([16, 16, 16], None)
 
 
 def test_tensorboard_shows_numbers_and_pictures(change_bundle, data_root, settings, elsewhere, any_seed):
@@ -186,6 +192,56 @@ def test_the_draw_of_a_training_pair(change_bundle, settings, elsewhere, any_see
     assert not torch.equal(one[0]["image"], other[0]["image"])
 
 
+def test_what_a_draw_labels_as_gain_is_brighter_in_the_followup(change_bundle, settings, elsewhere, any_seed):
+    """With an acquisition that does no harm; so whatever turns the scans turns the label too."""
+    more = {**settings, "draw_from_scan#transforms#1#severity": 0.0}
+    training = workflow(change_bundle, more)
+    training.initialize()
+    draws = training.parser.get_parsed_content("train#draws")
+    patches = [patch for number in range(6) for patch in draws[number]]
+    # the first channel of each visit: standardised over the brain
+    rises = torch.stack([patch["image"][2] - patch["image"][0] for patch in patches])
+    labels = torch.stack([patch["label"][0] for patch in patches])
+    for code, sign in ((ChangeLabel.GAIN, 1), (ChangeLabel.LOSS, -1)):
+        rise = sign * rises[labels == code]
+        assert rise.mean() > 0
+        assert (rise > 0).float().mean() > 0.8
+
+
+def test_a_label_that_nobody_judged_costs_nothing(change_bundle, settings, elsewhere, any_seed):
+    training = workflow(change_bundle, settings)
+    training.initialize()
+    draw, loss = (training.parser.get_parsed_content(name) for name in ("draw_patches", "train#loss_function"))
+    scan = torch.rand(1, 20, 20, 20)
+    unknown = torch.full((1, 20, 20, 20), int(ChangeLabel.UNKNOWN), dtype=torch.uint8)
+    patches = draw({"baseline": scan, "followup": scan, "brain": torch.ones_like(unknown), "label": unknown})
+    assert len(patches) == 2
+    label = torch.stack([patch["label"] for patch in patches])
+    assert float(loss([torch.rand(2, 3, 16, 16, 16)], label)) == 0
+
+
+def test_a_fold_is_held_out(change_bundle, settings, sample, elsewhere, any_seed):
+    pair = sample_datalist()[0]
+    pairs = [{**pair, "name": f"case{fold}", "fold": fold} for fold in range(3)]
+    parser = workflow(change_bundle, {**settings, "pairs": pairs, "fold": 1}).parser
+    names = {part: [record["name"] for record in parser.get_parsed_content(f"{part}#pairs")] for part in PARTS}
+    assert names == {"train": ["case0", "case2"], "validate": ["case1"]}
+
+
+def test_the_first_process_alone_logs_to_mlflow(change_bundle, settings, elsewhere, any_seed):
+    """Where MLflow is not installed, its handler cannot even be made."""
+    second = {
+        "mlflow_uri": "sqlite:///mlflow.db",
+        "batch_size": 2,
+        "train#numbers#rank": 1,
+        "train#numbers#processes": 2,
+    }
+    training = workflow(change_bundle, {**settings, **second})
+    training.initialize()
+    handlers = training.parser.get_parsed_content("train#handlers")
+    assert not any(isinstance(handler, MLFlowHandler) for handler in handlers)
+
+
 def test_validation_draws_are_not_learnt_from(change_bundle, settings, elsewhere, any_seed):
     training = workflow(change_bundle, settings)
     training.initialize()
@@ -215,9 +271,11 @@ def test_finetuning_starts_from_given_weights(change_bundle, data_root, settings
 
 @pytest.mark.slow
 def test_the_sample_is_learnt_from_as_scan_and_as_labelled_pair(
-    change_bundle, data_root, settings, sample, elsewhere, any_seed
+    change_bundle, data_root, settings, sample, elsewhere, any_seed, monkeypatch
 ):
-    """With the anatomy network and the alignment, half of the draws each; prepared once, then kept."""
+    """With the anatomy network and the alignment, half of the draws each; prepared once, then kept for fine-tuning."""
+    # even below the working directory a pair's files are not named
+    monkeypatch.chdir(sample)
     del settings["prepare_scan"]
     scan = {"image": str(sample / "baseline.nii.gz"), "thickness_mm": 3.0}
     more = {
@@ -229,14 +287,21 @@ def test_the_sample_is_learnt_from_as_scan_and_as_labelled_pair(
     }
     trainer = run(workflow(change_bundle, more))
     assert trainer.state.iteration == 2
-    assert set(training_inputs(data_root / "weights" / "model.pt").values()) == {
-        file_sha256(sample / f"{name}.nii.gz") for name in ("baseline", "followup", "truth")
-    }
+    learnt = training_inputs(data_root / "weights" / "model.pt")
+    files = [*(sample / f"{name}.nii.gz" for name in ("baseline", "followup", "truth")), data_root / "shapes.npz"]
+    assert set(learnt.values()) == {file_sha256(file) for file in files}
+    assert set(learnt) == {"file 1", "pair 1", "pair 1 (2)", "pair 1 (3)", "shapes.npz"}
     assert len(list((data_root / "kept").iterdir())) == 2
-    draws = workflow(change_bundle, more).parser.get_parsed_content("train#draws")
-    pair = draws.sources[1].prepared[0]
+    for key in ("data_root", "lesion_shapes", "scans"):
+        del more[key]
+    more |= {"start": str(data_root / "weights" / "model.pt"), "ckpt_dir": str(data_root / "later")}
+    later = workflow(change_bundle, more, "finetune.yaml")
+    assert run(later).state.iteration == 2
+    assert set(training_inputs(data_root / "later" / "model.pt")) == set(learnt)
+    (source,) = later.parser.get_parsed_content("train#draws").sources
+    pair = source.prepared[0]
     assert len(list((data_root / "kept").iterdir())) == 2
-    assert set(pair) == {"baseline", "followup", "anatomy", "brain", "label"}
+    assert set(pair) == {"baseline", "followup", "anatomy", "brain", "label", "thickness_mm"}
     assert set(pair["label"].unique().tolist()) == {0, 1, 2}
 
 

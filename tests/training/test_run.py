@@ -99,12 +99,32 @@ def test_a_run_of_other_settings_does_not_go_on(tmp_path, toy_run):
     broken.trainer.add_event_handler(Events.EPOCH_STARTED(once=2), cut)
     with pytest.raises(PowerCut):
         broken.run.run()
-    with pytest.raises(ValueError, match=r"resume\.pt: expected a run of these settings .*seed was 5 and is 6"):
+    with pytest.raises(ValueError, match=r"resume\.pt: expected this run .*\(seed was 5 and is 6\)"):
         toy_run(tmp_path, settings={"seed": 6}).run.run()
+    with pytest.raises(ValueError, match=r"\(scan\.nii\.gz was 00ff and is 11ee, b\.nii was None and is 22dd\)"):
+        toy_run(tmp_path, inputs={"scan.nii.gz": "11ee", "b.nii": "22dd"}).run.run()
+    torch.save(broken.network.state_dict(), tmp_path / "start.pt")
+    with pytest.raises(ValueError, match=r"\(start was None and is [0-9a-f]{64}\)"):
+        toy_run(tmp_path, started_from=tmp_path / "start.pt").run.run()
     other = toy_run(tmp_path)
     other.network.conv = torch.nn.Conv2d(1, 3, 1)
     with pytest.raises(ValueError, match=r"resume\.pt: expected a run of this network"):
         other.run.run()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no weights", b"(\x94p3)", b"\x80\x02" + b"M", b"\x80\x02" + b"G\x00", b"PK\x03\x04"]
+)
+def test_a_damaged_file_is_named(tmp_path, toy_run, content):
+    (tmp_path / "resume.pt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"resume\.pt: expected what a run leaves .* delete the file"):
+        toy_run(tmp_path).run.run()
+
+
+def test_a_file_of_something_else_is_named(tmp_path, toy_run):
+    torch.save({"state": {}}, tmp_path / "resume.pt")
+    with pytest.raises(ValueError, match=r"got KeyError: 'facts'; delete the file"):
+        toy_run(tmp_path).run.run()
 
 
 def test_the_record_says_what_was_learnt_from(tmp_path, toy_run):

@@ -12,6 +12,7 @@ from monai.utils import CommonKeys
 from monai_microchange.losses import ChangeLoss, DeepScalesLoss
 from monai_microchange.networks.nets import MicroChangeNet
 from monai_microchange.training import AllScales, TrainingStep, loss_of, ramped_average
+from monai_microchange.training import step as step_module
 from monai_microchange.training.step import loss_and_terms
 
 
@@ -80,6 +81,14 @@ def test_dropout_depends_on_the_step_alone(tmp_path, toy_run):
         parts.trainer.state.iteration = iteration
         losses.append(loss_of(TrainingStep(seed=0)(parts.trainer, batch())))
     assert losses[0] == losses[1] != losses[2]
+
+
+def test_dropout_differs_between_processes(tmp_path, toy_run, monkeypatch):
+    losses = []
+    for rank in (0, 1):
+        monkeypatch.setattr(step_module, "process_rank", lambda rank=rank: rank)
+        losses.append(loss_of(TrainingStep(seed=0)(toy_run(tmp_path).trainer, batch())))
+    assert losses[0] != losses[1]
 
 
 def test_learning_rate_warms_up_and_falls(tmp_path, toy_run):

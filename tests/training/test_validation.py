@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from ignite.engine import Events
 from monai.transforms import Compose
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -76,11 +75,9 @@ def test_scores_and_pictures_are_written_every_other_epoch(tmp_path, toy_run):
     log, screen = TrainingLog(tmp_path / "log"), TrainingScreen(console=Console(file=text, width=200))
     handler = validation(log, screen, every_epochs=3, n_pictures=1)
     handler.loss_function = lambda logits, label: logits.mean()
-    parts = toy_run(tmp_path, handlers=[handler])
-    parts.trainer.add_event_handler(Events.COMPLETED, lambda: log.writer.close())
-    parts.run.run()
+    toy_run(tmp_path, handlers=[log, handler]).run.run()
     events = EventAccumulator(str(tmp_path / "log")).Reload()
-    assert set(events.Tags()["scalars"]) == {"validation/loss", "validation/dice_gain", "validation/dice_loss"}
+    assert {"validation/loss", "validation/dice_gain", "validation/dice_loss"} <= set(events.Tags()["scalars"])
     assert [event.step for event in events.Scalars("validation/dice_gain")] == [9, 12]
     assert [event.step for event in events.Images("validation/patch_0")] == [9, 12]
     assert "validation after epoch 3: loss" in text.getvalue()
