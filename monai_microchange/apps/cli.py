@@ -56,7 +56,8 @@ changed. It lies in the baseline's space, or beside it is a transform (ITK, as i
 or JSON with a 4 x 4 matrix, label to baseline, RAS mm): LABEL_to_baseline.tfm, .txt or .json,
 study1_FLAIR_to_common_space.txt, or a phantom's truth.json.
 
-Every fault is a line of its own. With errors nothing is written and the exit code is 2, unless --skip-faulty.
+Every fault is a line of its own. A list in place of the folder is checked likewise, and nothing is written.
+With errors nothing is written and the exit code is 2, unless --skip-faulty.
 """
 
 

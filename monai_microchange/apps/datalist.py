@@ -11,7 +11,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 import monai_microchange
-from monai_microchange.data.datalist import LabelledPair
+from monai_microchange.data.datalist import LabelledPair, read_datalist
 from monai_microchange.data.datalist_check import check_datalist
 from monai_microchange.data.datalist_file import check_new_file, write_datalist
 from monai_microchange.data.errors import InputError
@@ -39,10 +39,10 @@ class DatalistOptions:
 
 
 def make_datalist(folder: Path, output: Path, options: DatalistOptions, *, screen: Console, errors: Console) -> bool:
-    """Write a datalist of the pairs in a folder, and show what was found.
+    """Write a datalist of the pairs in a folder, and show what was found; or check a list, and write nothing.
 
     Args:
-        folder: of the data set.
+        folder: of the data set; or a list that there is.
         output: JSON file to write.
         options: what is wanted.
         screen: where the table goes.
@@ -50,10 +50,13 @@ def make_datalist(folder: Path, output: Path, options: DatalistOptions, *, scree
 
     Returns:
         Whether the list was written: not where there are errors, unless the pairs that they touch are to be skipped.
+        Of a list that there is, whether it is without errors.
 
     Raises:
         InputError: if the folder cannot be used or the file not be written, or there is no pair to write.
     """
+    if folder.is_file():
+        return _check_list(folder, options, screen=screen, errors=errors)
     check_new_file(output, overwrite=options.overwrite)
     found = find_pairs(
         folder,
@@ -85,6 +88,14 @@ def make_datalist(folder: Path, output: Path, options: DatalistOptions, *, scree
         text = f"{output}: not written; correct the faults, or use --skip-faulty to list the other pairs"
         errors.print(text, soft_wrap=True, markup=False)
     return bool(kept)
+
+
+def _check_list(path: Path, options: DatalistOptions, *, screen: Console, errors: Console) -> bool:
+    cases = read_datalist(path, labelled=False)
+    faults = _check(cases, options, errors)
+    _print_faults(faults, errors)
+    screen.print(_table(FoundPairs(tuple(cases), (), len({case.patient for case in cases})), cases, faults))
+    return not has_errors(faults)
 
 
 def _check(cases: Sequence[LabelledPair], options: DatalistOptions, errors: Console) -> list[Fault]:

@@ -4,6 +4,8 @@
 import csv
 import datetime
 import re
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,11 +22,12 @@ MASK_NAMES = {
     "lesion": re.compile(r"_(label|desc)-lesions?_mask$", re.IGNORECASE),
 }
 
-WORDS = {"baseline": 0, "bl": 0, "pre": 0, "followup": 1, "fu": 1, "post": 1}
-"""Session names without a number whose order is known."""
+UNITS = ("d", "day", "w", "week", "m", "mo", "month", "y", "yr", "year")
+WORDS = {**dict.fromkeys(("baseline", "bl", "pre"), 0), **dict.fromkeys(("followup", "fu", "post", *UNITS), 1)}
+"""Order of what session names say beside a number, or without one; a time is one since the baseline."""
 
 MOST_ORDINAL = 999
-"""Larger numbers in session names (dates, scan numbers) do not say which visit it was."""
+"""Larger numbers in session names (scan numbers) do not say which visit it was, unless they are dates."""
 
 
 def is_bids(folder: Path) -> bool:
@@ -35,7 +38,8 @@ def is_bids(folder: Path) -> bool:
 def find_bids_patients(folder: Path, suffix: str = "FLAIR") -> list[FoundPatient]:
     """Find scans `sub-*/ses-*/anat/*_SUFFIX.nii[.gz]` and masks there and under `derivatives/*`.
 
-    Sessions come in the order of `acq_time` in `sub-*_sessions.tsv` where all of them have one, else of their names.
+    Sessions come in the order of `acq_time` in `sub-*_sessions.tsv` where all of them have one, else of their names: of
+    words such as pre and post, then of numbers in names that are alike otherwise. An order that is a guess is an error.
     Masks are known by name: `*_label-change_mask` (or `desc-change`, or `_dseg`), `*_label-ignore_mask`,
     `*_desc-brain_mask` and `*_label-lesion_mask`, the last two without `space-`: in the space of their visit's scan.
 
@@ -116,7 +120,7 @@ def _read_dates(subject: Path) -> tuple[dict[str, datetime.date], list[Fault]]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         return {}, [Fault(FaultKind.BAD_TABLE, path, f"expected a table, but it cannot be read ({error}); check it.")]
     dates, faults = {}, []
     for row in rows:
@@ -135,41 +139,55 @@ def _read_dates(subject: Path) -> tuple[dict[str, datetime.date], list[Fault]]:
 
 def _in_order(visits: list[FoundVisit], subject: Path) -> tuple[list[FoundVisit], list[Fault]]:
     """Visits by date where all have one, else by name; a fault where the two disagree or neither says anything."""
-    named = [visit for visit in visits if _ordinal(visit.name) is not None]
-    all_named = len(named) == len(visits)
-    if all_named:
-        visits = sorted(visits, key=lambda visit: (_ordinal(visit.name), by_number(visit.name)))
+    rank = _ranks([visit.name for visit in visits])
+    visits = sorted(visits, key=lambda visit: (rank.get(visit.name, ()), by_number(visit.name)))
     if len(visits) < 2:
         return visits, []
-    if not all(visit.date for visit in visits):
-        if all_named or all(re.search(r"[0-9]", visit.name) for visit in visits):
+    table, dates = subject / f"{subject.name}_sessions.tsv", {visit.date for visit in visits}
+    if None in dates or (not rank and len(dates) < len(visits)):
+        if rank:
             return visits, []
+        names = ", ".join(visit.name for visit in visits)
         message = (
-            f"expected dates in {subject.name}_sessions.tsv or numbered sessions, got "
-            f"{', '.join(visit.name for visit in visits)}; taken in this order: check it."
+            f"expected names or dates that tell the order of the sessions, got {names}; give each a date of its own, "
+            f"acq_time in {table.name}: gain and loss depend on it."
         )
-        return visits, [Fault(FaultKind.VISIT_ORDER, subject, message, Severity.WARNING)]
+        return visits, [Fault(FaultKind.VISIT_ORDER, subject, message)]
     dated = sorted(visits, key=lambda visit: visit.date or datetime.date.min)
-    if dated == visits or not all_named:
+    if dated == visits or not rank:
         return dated, []
     message = (
         f"expected dates in the order of the sessions' names, got {', '.join(visit.name for visit in dated)} by date; "
         "correct acq_time or the names: gain and loss depend on it."
     )
-    return dated, [Fault(FaultKind.DATE_ORDER, subject / f"{subject.name}_sessions.tsv", message)]
+    return dated, [Fault(FaultKind.DATE_ORDER, table, message)]
 
 
-def _ordinal(name: str) -> int | None:
-    """Which visit it was, by its name; None where the name does not say.
+def _ranks(names: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """What orders sessions by their names; empty where that would be a guess.
 
-    >>> _ordinal("ses-M06"), _ordinal("ses-followup"), _ordinal("ses-20200131")
-    (6, 1, None)
+    >>> _ranks(["ses-pre1", "ses-post1"]), _ranks(["ses-v2", "ses-v10"]), _ranks(["ses-6mo", "ses-1y"])
+    ({'ses-pre1': (0, 1), 'ses-post1': (1, 1)}, {'ses-v2': (0, 2), 'ses-v10': (0, 10)}, {})
     """
-    word = name.removeprefix("ses-").lower()
-    number = re.search(r"[0-9]+", word)
-    if number and int(number.group()) <= MOST_ORDINAL:
-        return int(number.group())
-    return WORDS.get(word)
+    ranks: dict[str, tuple[int, ...]] = {}
+    shapes: dict[int | None, set[str]] = defaultdict(set)
+    for name in names:
+        label = name.removeprefix("ses-").lower()
+        shape, numbers = re.sub(r"[0-9]+", "#", label).removesuffix("#"), re.findall(r"[0-9]+", label)
+        word = WORDS.get(shape.strip("#"))
+        shapes[word].add(shape)
+        ranks[name] = (word or 0, *map(int, numbers))
+    alike = all(len(one) == 1 for one in shapes.values()) and (None not in shapes or len(shapes) == 1)
+    small = all(number <= MOST_ORDINAL for rank in ranks.values() for number in rank)
+    return ranks if alike and (small or all(map(_is_date, names))) else {}
+
+
+def _is_date(name: str) -> bool:
+    """Whether the digits of a session's name are YYYYMMDD."""
+    try:
+        return bool(datetime.date.fromisoformat(re.sub(r"[^0-9]", "", name)))
+    except ValueError:
+        return False
 
 
 def _find_masks(folder: Path, subject: Path) -> tuple[FoundMask, ...]:

@@ -2,7 +2,7 @@
 """Lists of pairs: two visits, and where it is known what truly changed between them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,7 +11,9 @@ from monai.data import MetaTensor
 
 from monai_microchange._shipped import shipped_sample
 from monai_microchange.data.errors import InputError
+from monai_microchange.data.folds import patients_in_two_folds
 from monai_microchange.data.label_place import read_json, read_place
+from monai_microchange.data.labelled_pair import MASK_KEYS, LabelledPair
 from monai_microchange.data.volume import read_volume
 from monai_microchange.enums import VISITS, ChangeType
 
@@ -20,68 +22,9 @@ __all__ = ["SECTIONS", "LabelledPair", "read_datalist", "read_label", "sample_da
 SECTIONS = ("training", "validation", "test", "unlabelled")
 """Lists of pairs that a datalist file may hold."""
 
-MASK_KEYS = ("brain_mask", "baseline_lesion", "followup_lesion")
 PATH_KEYS = (*VISITS, *MASK_KEYS, "label", "label_to_baseline", "ignore")
 
 Datalist: TypeAlias = str | Path | Sequence[Mapping[str, Any]] | Mapping[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledPair:
-    """Two visits and what truly changed between them. `read_datalist` makes these.
-
-    Attributes:
-        name: of the case; its result goes into a folder of this name.
-        baseline: scan, as `compare` takes it.
-        followup: the same of the later visit.
-        label: file with a change map on any grid: 1 new, 2 enlarging, 3 shrinking, 4 resolved; None where nobody
-            judged the pair.
-        label_to_baseline: (4, 4), points of the label to points of the baseline scan, RAS mm; identity where the label
-            lies in the baseline's space.
-        signed: False for a label that only says that something changed (above 0), not in which direction.
-        ignore: mask file in the label's space of what nobody judged (above 0.5), on any grid.
-        brain_mask: mask file in the baseline's space.
-        baseline_lesion: lesion mask in the baseline's space.
-        followup_lesion: lesion mask in the follow-up's space.
-        patient: whose scans these are; the case's name where nothing else is known.
-        fold: of a cross-validation, the same for all pairs of a patient.
-        interval_days: days from baseline to follow-up.
-    """
-
-    name: str
-    baseline: Any
-    followup: Any
-    label: str | Path | None = None
-    label_to_baseline: np.ndarray = field(default_factory=lambda: np.eye(4))
-    signed: bool = True
-    brain_mask: str | Path | None = None
-    baseline_lesion: str | Path | None = None
-    followup_lesion: str | Path | None = None
-    ignore: str | Path | None = None
-    patient: str | None = None
-    fold: int | None = None
-    interval_days: int | None = None
-
-    @property
-    def pair(self) -> dict[str, Any]:
-        """What is compared: the visits and the user's masks."""
-        return {key: getattr(self, key) for key in (*VISITS, *MASK_KEYS)}
-
-    @property
-    def labelled(self) -> bool:
-        """Whether anybody judged the pair."""
-        return self.label is not None
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """The pair as a training pipeline takes it: `ReadPaird` and `ReadChangeLabeld` find their keys in it."""
-        record = {"name": self.name, **{key: value for key, value in self.pair.items() if value is not None}}
-        if self.label is not None:
-            record |= {"label_file": self.label, "label_signed": self.signed}
-            record["label_to_baseline"] = self.label_to_baseline.tolist()
-            if self.ignore is not None:
-                record["label_ignore"] = self.ignore
-        return record
 
 
 def sample_datalist() -> list[dict[str, str]]:
@@ -118,8 +61,8 @@ def read_datalist(
         labelled: every pair must have a label; False where the scans alone are wanted.
 
     Raises:
-        InputError: if there is no such case, a key is missing or unknown, a label or a transform cannot be read, or two
-            cases have one name.
+        InputError: if there is no such case, a key is missing or unknown, a label (where `labelled`) is not there or a
+            transform cannot be read, two cases have one name, or a fold is named and a patient is in two.
 
     Example:
         >>> read_datalist([])
@@ -132,13 +75,12 @@ def read_datalist(
         root = Path(datalist).parent
         datalist = read_json(Path(datalist))
     wanted = _wanted_sections(datalist, section, labelled)
-    chosen, names = [], []
+    listed, names = [], []
     for number, (what, its_section, entry) in enumerate(_entries(datalist), start=1):
         case = _case(entry, what, f"case{number}", root, labelled and its_section in wanted)
         names.append(case.name)
-        in_fold = (fold is None or case.fold == fold) and (exclude_fold is None or case.fold != exclude_fold)
-        if its_section in wanted and in_fold:
-            chosen.append(case)
+        if its_section in wanted:
+            listed.append(case)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InputError(
@@ -146,6 +88,11 @@ def read_datalist(
         )
     if not names:
         raise InputError(f"datalist: expected a list of pairs, got {str(datalist)[:60]!r}; give at least one.")
+    if fold is not None or exclude_fold is not None:
+        for patient, folds in patients_in_two_folds(listed).items():
+            raise InputError(f"datalist: expected each patient in one fold, got {patient} in {folds}; choose one.")
+    chosen = [case for case in listed if fold in (None, case.fold)]
+    chosen = [case for case in chosen if exclude_fold is None or case.fold != exclude_fold]
     if not chosen:
         raise InputError(
             f"datalist: expected pairs in {section or 'its sections'}, fold {fold if fold is not None else 'any'} "
@@ -197,12 +144,13 @@ def read_label(case: LabelledPair) -> MetaTensor:
 def _wanted_sections(datalist: Any, section: str | None, labelled: bool) -> tuple[str, ...]:
     if section is not None and section not in SECTIONS:
         raise InputError(f"datalist: expected a section among {', '.join(SECTIONS)}, got {section}; choose one.")
-    if section is not None and isinstance(datalist, Mapping) and section not in datalist:
-        held = ", ".join(one for one in SECTIONS if one in datalist) or "none"
+    sections = datalist if isinstance(datalist, Mapping) else SECTIONS[:1]
+    if section is not None and section not in sections:
+        held = ", ".join(one for one in SECTIONS if one in sections) or "none"
         raise InputError(f"datalist: expected the section {section}, got {held}; choose one that it has.")
-    if section is None or not isinstance(datalist, Mapping):
-        return SECTIONS[:-1] if labelled else SECTIONS
-    return (section,)
+    if section is not None:
+        return (section,)
+    return SECTIONS[:-1] if labelled else SECTIONS
 
 
 def _entries(datalist: Any) -> Iterator[tuple[str, str, Any]]:
@@ -233,10 +181,10 @@ def _case(entry: Any, what: str, name: str, root: Path, labelled: bool) -> Label
         raise InputError(f"{what}: expected a name that a folder can have, got {name!r}; choose another.")
     _check_kinds(given, what)
     given["label_to_baseline"] = read_place(given.get("label_to_baseline"), what)
-    for key in {"label", "ignore"} & set(given):
+    for key in {"label", "ignore"} & set(given) if labelled else ():
         if not Path(given[key]).is_file():
             raise InputError(f"{what}: {given[key]}: expected a change map, but there is none; check the path.")
-    return LabelledPair(name=name, **{"patient": name, **given})
+    return LabelledPair(name=name, **given)
 
 
 def _check_kinds(given: Mapping[str, Any], what: str) -> None:

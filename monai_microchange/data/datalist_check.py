@@ -8,6 +8,7 @@ from typing import Any
 
 from monai_microchange.data.datalist import LabelledPair
 from monai_microchange.data.faults import Fault, FaultKind, Severity
+from monai_microchange.data.folds import patients_in_two_folds
 from monai_microchange.data.label_check import check_label, check_masks
 from monai_microchange.data.scan_check import CheckedVisit, check_visit, check_visits_together
 from monai_microchange.enums import VISITS
@@ -105,19 +106,19 @@ def _shared_scans(cases: Sequence[LabelledPair], marks: Mapping[str, tuple[str, 
     reported = set()
     for paths in same_voxels.values():
         if len(paths) > 1:
-            patients = {_patient(case) for path in paths for case in used[path]}
+            patients = {case.patient for path in paths for case in used[path]}
             reported.add(frozenset(patients))
             what = "two patients" if len(patients) > 1 else "two visits"
             message = f"expected a scan of its own, got the same voxels as {paths[0]} ({what}); replace one of them."
             yield _between(FaultKind.SAME_SCAN, paths, used, message)
     for path, by in used.items():
-        owners = list(dict.fromkeys(map(_patient, by)))
+        owners = list(dict.fromkeys(case.patient for case in by))
         if len(owners) > 1 or any(_path(case.baseline) == _path(case.followup) for case in by):
             what = "of " + " and ".join(owners) if len(owners) > 1 else "at both visits"
             message = f"expected a scan of its own, got one that is listed twice, {what}; correct the list."
             yield _between(FaultKind.SAME_SCAN, [path], used, message)
     for paths in same_person.values():
-        patients = {_patient(case) for path in paths for case in used[path]}
+        patients = {case.patient for path in paths for case in used[path]}
         if len(patients) > 1 and frozenset(patients) not in reported:
             message = f"expected another patient than {paths[0]}, got the same PatientID (DICOM); give both one name."
             yield _between(FaultKind.OTHER_PATIENT, paths, used, message)
@@ -129,20 +130,10 @@ def _between(kind: FaultKind, paths: list[str], used: Mapping[str, list[Labelled
 
 
 def _leaks(cases: Sequence[LabelledPair]) -> Iterator[Fault]:
-    """Patients in two folds: what is learnt of one would be tested on the same head."""
-    folds: dict[str, dict[int, str]] = defaultdict(dict)
-    for case in cases:
-        if case.fold is not None:
-            folds[_patient(case)].setdefault(case.fold, case.name)
-    for patient, of in folds.items():
-        if len(of) > 1:
-            message = f"expected a patient in one fold, got folds {', '.join(map(str, sorted(of)))}; choose one."
-            names = tuple(case.name for case in cases if _patient(case) == patient)
-            yield Fault(FaultKind.FOLD_LEAK, patient, message, cases=names)
-
-
-def _patient(case: LabelledPair) -> str:
-    return case.patient or case.name
+    for patient, folds in patients_in_two_folds(cases).items():
+        message = f"expected a patient in one fold, got {folds}; choose one."
+        names = tuple(case.name for case in cases if case.patient == patient)
+        yield Fault(FaultKind.FOLD_LEAK, patient, message, cases=names)
 
 
 def _path(source: Any) -> str:

@@ -55,7 +55,8 @@ def write_datalist(
         raise ValueError(f"expected sections among {', '.join(SECTIONS)}, got {', '.join(strange)}")
     check_new_file(path, overwrite=overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    listed = {name: [_entry(case, path.parent) for case in cases] for name, cases in sections.items()}
+    folder = path.parent.resolve()  # where a relative path starts if the folder is a link
+    listed = {name: [_entry(case, folder) for case in cases] for name, cases in sections.items()}
     content = json.dumps({"description": description, **more, **listed}, indent=1) + "\n"
     _write_whole(path, content)
     return path

@@ -10,7 +10,7 @@ import numpy as np
 from monai_microchange.data.bids import find_bids_patients, is_bids
 from monai_microchange.data.datalist import LabelledPair
 from monai_microchange.data.errors import InputError
-from monai_microchange.data.faults import Fault
+from monai_microchange.data.faults import Fault, FaultKind, Severity
 from monai_microchange.data.found import pairs_of
 from monai_microchange.data.plain_folders import find_plain_patients
 from monai_microchange.data.volume import read_volume
@@ -48,8 +48,8 @@ def find_pairs(
         folder: what `find_bids_patients` or `find_plain_patients` takes: BIDS if it has any `sub-*`.
         suffix: of the scans.
         labels: pattern of the label files, as in `pairs_of`.
-        signed: whether labels say the direction of change; by default those that hold more than one value do, and where
-            any label does, those with only one value too.
+        signed: whether labels say the direction of change; by default those do that hold a gain and a loss. What may be
+            either, such as 1 and 2 alone, counts as without direction, with a warning.
         first_to_last: also the first against the last visit.
 
     Raises:
@@ -76,20 +76,35 @@ def find_pairs(
         found, own = pairs_of(patient, folder, first_to_last=first_to_last, labels=labels)
         cases += found
         faults += own
-    return FoundPairs(tuple(_with_direction(cases, signed)), tuple(faults), len(patients))
-
-
-def _with_direction(cases: Sequence[LabelledPair], signed: bool | None) -> list[LabelledPair]:
-    """The pairs with `signed` as it was given, or as the values of the labels show."""
     if signed is not None:
-        return [replace(case, signed=signed) for case in cases]
-    values = [set() if case.label is None else _values(case.label) for case in cases]
+        cases = [replace(case, signed=signed) for case in cases]
+    else:
+        cases, own = _with_direction(cases, folder)
+        faults += own
+    return FoundPairs(tuple(cases), tuple(faults), len(patients))
+
+
+def _with_direction(cases: Sequence[LabelledPair], folder: Path) -> tuple[list[LabelledPair], list[Fault]]:
+    """The pairs with `signed` as the values of their own label show; a warning if some labels may be either."""
     kinds = set(map(float, ChangeType))
-    directed = any(len(one) > 1 and one <= kinds for one in values)
-    return [
-        replace(case, signed=len(one) > 1 or (directed and one <= kinds))
-        for case, one in zip(cases, values, strict=True)
+    gain = {float(kind) for kind in ChangeType if kind.is_gain}
+    values = [set() if case.label is None else _values(case.label) for case in cases]
+    # several values, some of them of no kind of change, count as signed: the check reports them
+    signed = [bool(one & gain and one & (kinds - gain)) or (len(one) > 1 and not one <= kinds) for one in values]
+    sure = [set()] if any(signed) else [set(), {float(ChangeType.NEW)}]
+    read = [replace(case, signed=own) for case, own in zip(cases, signed, strict=True)]
+    unsure = [
+        case.name
+        for case, one in zip(read, values, strict=True)
+        if not case.signed and one <= kinds and one not in sure
     ]
+    if not unsure:
+        return read, []
+    message = (
+        f"expected labels of gain and loss, or masks of 1, got {len(unsure)} that may be either (of {unsure[0]} ...); "
+        "taken to have no direction: give --signed or --unsigned."
+    )
+    return read, [Fault(FaultKind.LABEL_VALUES, folder, message, Severity.WARNING, tuple(unsure))]
 
 
 def _values(label: str | Path) -> set[float]:

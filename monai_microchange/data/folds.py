@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from monai_microchange.data.datalist import LabelledPair
 from monai_microchange.data.errors import InputError
+from monai_microchange.data.labelled_pair import LabelledPair
 
-__all__ = ["DEFAULT_FOLDS", "assign_folds"]
+__all__ = ["DEFAULT_FOLDS", "assign_folds", "patients_in_two_folds"]
 
 DEFAULT_FOLDS = 5
 
@@ -21,7 +21,7 @@ def assign_folds(cases: Sequence[LabelledPair], n_folds: int | None = None, *, s
     pairs and seed give the same folds, in whatever order the pairs come.
 
     Args:
-        cases: pairs; those without a `patient` count as patients of their own.
+        cases: pairs.
         n_folds: by default five, or as many as there are patients (with labels, if any has).
         seed: of the order of patients with equally many pairs.
 
@@ -41,8 +41,8 @@ def assign_folds(cases: Sequence[LabelledPair], n_folds: int | None = None, *, s
         return [replace(case, fold=None) for case in cases]
     weight: dict[str, np.ndarray] = {}
     for case in cases:
-        weight.setdefault(_patient(case), np.zeros(2, int))
-        weight[_patient(case)] += (int(case.labelled), 1)
+        weight.setdefault(case.patient, np.zeros(2, int))
+        weight[case.patient] += (int(case.labelled), 1)
     split = [name for name in weight if weight[name][0]] or list(weight)
     n_folds = min(DEFAULT_FOLDS, len(split)) if n_folds is None else n_folds
     if not 1 <= n_folds <= len(split):
@@ -51,7 +51,7 @@ def assign_folds(cases: Sequence[LabelledPair], n_folds: int | None = None, *, s
             "choose fewer folds."
         )
     fold_of = _share_out(weight, n_folds, seed)
-    return [replace(case, fold=fold_of[_patient(case)]) for case in cases]
+    return [replace(case, fold=fold_of[case.patient]) for case in cases]
 
 
 def _share_out(weight: dict[str, np.ndarray], n_folds: int, seed: int) -> dict[str, int]:
@@ -68,5 +68,13 @@ def _share_out(weight: dict[str, np.ndarray], n_folds: int, seed: int) -> dict[s
     return fold_of
 
 
-def _patient(case: LabelledPair) -> str:
-    return case.patient or case.name
+def patients_in_two_folds(cases: Sequence[LabelledPair]) -> dict[str, str]:
+    """Patients, with their folds in words, whose pairs are not all in one: a model would be tested on what it learnt.
+
+    >>> patients_in_two_folds([LabelledPair(f"{n}", "a", "b", patient="p", fold=fold) for n, fold in enumerate((2, 0))])
+    {'p': 'folds 0, 2'}
+    """
+    folds: dict[str, set[str]] = {}
+    for case in cases:
+        folds.setdefault(case.patient, set()).add(str(case.fold))
+    return {patient: f"folds {', '.join(sorted(of))}" for patient, of in folds.items() if len(of) > 1}

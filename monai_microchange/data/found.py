@@ -5,7 +5,7 @@ import datetime
 import glob
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -119,7 +119,7 @@ def pairs_of(
         cases.append(case)
         faults += [replace(fault, cases=(name,)) for fault in own]
         touched[name] = (step.before.name, step.after.name)
-    for visit, fault in patient.faults:
+    for visit, fault in (*patient.faults, *_masks_twice(patient)):
         names = tuple(name for name, both in touched.items() if visit is None or visit in both)
         faults.append(replace(fault, cases=names))
     return cases, faults + _left_over(patient, cases, labels)
@@ -149,11 +149,49 @@ def _pair_of(
         return case, []
     case = replace(case, label=labels[0], ignore=ignored[0] if ignored else None)
     place = _place_of(patient, before, labels[0])
+    faults = [*_frame_faults(labels[0], ignored, before, place), *_twice("ignore mask", ignored)]
     try:
-        return replace(case, label_to_baseline=read_place(place, name)), []
+        return replace(case, label_to_baseline=read_place(place, name)), faults
     except InputError as error:
         message = str(error).removeprefix(f"{name}: ").removeprefix(f"{place}: ")
-        return case, [Fault(FaultKind.LABEL_FRAME, place or patient.folder, message)]
+        return case, [*faults, Fault(FaultKind.LABEL_FRAME, place or patient.folder, message)]
+
+
+def _frame_faults(label: Path, ignored: list[Path], before: FoundVisit, place: Path | None) -> list[Fault]:
+    """A label in another space, by its name, with nothing that says where; and ignore masks in other spaces than it."""
+    faults, space = [], _space_of(label, before)
+    if space and place is None:
+        message = (
+            f"expected {volume_stem(label)}_to_baseline.tfm, .txt or .json beside it, as its name says space-{space}, "
+            "got none; add it, or take space- out of the name of a label in the baseline's space."
+        )
+        faults.append(Fault(FaultKind.LABEL_FRAME, label, message))
+    for path in ignored:
+        if _space_of(path, before) != space:
+            message = f"expected an ignore mask in the space of {label.name}, got another space-; move or rename it."
+            faults.append(Fault(FaultKind.LABEL_FRAME, path, message))
+    return faults
+
+
+def _space_of(path: Path, before: FoundVisit) -> str:
+    """What a file's name says of its space; nothing where that is the baseline's."""
+    found = re.search(r"_space-([a-z0-9+]+)", path.name.lower())
+    session = before.name.removeprefix("ses-").lower()
+    return "" if found is None or found[1] in ("orig", "baseline", session, f"ses{session}") else found[1]
+
+
+def _masks_twice(patient: FoundPatient) -> Iterator[tuple[str, Fault]]:
+    for visit in patient.visits:
+        for kind in ("brain_mask", "lesion"):
+            paths = [mask.path for mask in patient.masks if (mask.kind, mask.visit) == (kind, visit.name)]
+            yield from ((visit.name, fault) for fault in _twice(f"{kind.removesuffix('_mask')} mask", paths))
+
+
+def _twice(kind: str, paths: list[Path]) -> Iterator[Fault]:
+    """Two masks of a kind and visit, as of two raters: which one counts would be chance."""
+    if len(paths) > 1:
+        others = ", ".join(map(str, paths[:-1]))
+        yield Fault(FaultKind.DUPLICATE, paths[-1], f"expected one {kind} of a visit, got {others} too; remove one.")
 
 
 def _labels_of(patient: FoundPatient, root: Path, step: _Step, labels: str | None) -> tuple[list[Path], list[Path]]:

@@ -10,9 +10,12 @@ from monai_microchange.data.volume import has_volume_suffix
 
 __all__ = ["find_plain_patients"]
 
+ORDINAL = "[0-9]{1,3}|(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])"
+"""Numbers that say which visit it is: small ones, or dates as YYYYMMDD."""
+
 VISIT = re.compile(
     r"(?<![a-z])(?:(?P<word>baseline|bl|follow[-_]?up|fu)[-_]?(?P<nth>[0-9]*)"
-    r"|(?:study|time|timepoint|visit|session|ses|scan|tp)[-_]?(?P<number>[0-9]+))(?![a-z0-9])",
+    rf"|(?:study|time|timepoint|visit|session|ses|scan|tp)[-_]?(?P<number>{ORDINAL}))(?![a-z0-9])",
     re.IGNORECASE,
 )
 """What in a name says which visit it is: baseline, followup, followup2, study1, time01, ses-2 ..."""

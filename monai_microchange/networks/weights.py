@@ -2,6 +2,7 @@
 """Loading of trained weights, and of the record of what they were trained on."""
 
 import hashlib
+import struct
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, TypeVar
@@ -83,7 +84,16 @@ def _read(path: str | Path, expected: str) -> dict[str, Any]:
         raise FileNotFoundError(f"{path}: expected a file with trained weights, found none")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, AttributeError, EOFError, ValueError, UnpicklingError) as error:
+    except (
+        RuntimeError,
+        AttributeError,
+        EOFError,
+        LookupError,
+        TypeError,
+        ValueError,
+        UnpicklingError,
+        struct.error,
+    ) as error:
         raise ValueError(f"{path}: expected {expected}; got {str(error)[:300]}") from error
     if not isinstance(state, dict):
         raise ValueError(f"{path}: expected {expected}; got a {type(state).__name__}")

@@ -127,6 +127,25 @@ def test_pairs_without_a_label_are_listed_apart(bids, tmp_path):
     assert [case.name for case in read_datalist(output, section="unlabelled", labelled=False)] == ["sub-01"]
 
 
+def test_a_list_is_checked_and_nothing_is_written(bids, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(bids, "-o", "cases.json") == 0
+    capsys.readouterr()
+    assert run("cases.json") == 0
+    assert capsys.readouterr().err == ""
+    content = json.loads((tmp_path / "cases.json").read_text())
+    for entry in content["training"][:2]:
+        entry["patient"] = "one"
+    (tmp_path / "cases.json").write_text(json.dumps(content))
+    label_of(bids, "03", "02").unlink()
+    assert run("cases.json") == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert len(lines) == 2
+    assert any("sub-03" in line and "expected" in line for line in lines)
+    assert any("one: expected a patient in one fold, got folds" in line for line in lines)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bids", "cases.json"]
+
+
 def test_phantoms_are_found_with_their_truth(sample, tmp_path):
     for name in ("one", "two"):
         (tmp_path / "phantoms" / name).mkdir(parents=True)

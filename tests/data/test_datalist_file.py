@@ -2,6 +2,7 @@
 """Datalists on disk: what is written is what is read, by section and fold."""
 
 import json
+import os
 from dataclasses import fields
 
 import numpy as np
@@ -54,6 +55,13 @@ def test_what_is_written_is_read_back(cases, listed, tmp_path):
     assert str(tmp_path) not in listed.read_text()
 
 
+def test_paths_of_a_list_in_a_linked_folder_are_found(cases, tmp_path):
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "away")
+    (case,) = read_datalist(write_datalist(tmp_path / "link" / "list.json", {"training": cases[:1]}))
+    assert os.path.samefile(case.label, cases[0].label)
+
+
 def test_sections_and_folds_choose(listed):
     def names(**choice):
         return [case.name for case in read_datalist(listed, **choice)]
@@ -93,6 +101,32 @@ def test_records_hold_what_a_pipeline_reads(cases, listed):
 def test_an_empty_choice_is_refused(listed, choice, message):
     with pytest.raises(InputError, match=message):
         read_datalist(listed, **choice)
+
+
+@pytest.mark.parametrize("choice", [{"section": "validation"}, {"section": "validation", "labelled": False}])
+def test_a_plain_list_is_all_training(cases, choice):
+    entry = {"baseline": "a", "followup": "b", "label": cases[0].label}
+    assert len(training_records([entry])) == 1
+    with pytest.raises(InputError, match="expected the section validation, got training; choose one"):
+        training_records([entry], **choice)
+
+
+def test_records_of_a_section_that_is_missing_are_refused(cases):
+    entry = {"baseline": "a", "followup": "b", "label": cases[0].label}
+    with pytest.raises(InputError, match="expected the section training, got validation; choose one"):
+        training_records({"validation": [entry]})
+
+
+@pytest.mark.parametrize("folds", [(0, 1), (0, None)])
+@pytest.mark.parametrize("choice", [{"fold": 0}, {"exclude_fold": 1}])
+def test_a_patient_in_two_folds_is_refused(cases, folds, choice):
+    entry = {"baseline": "a", "followup": "b", "label": cases[0].label}
+    listed = [{**entry, "name": f"{n}", "patient": "p", "fold": fold} for n, fold in enumerate(folds)]
+    assert len(read_datalist(listed)) == 2
+    with pytest.raises(InputError, match=f"expected each patient in one fold, got p in folds 0, {folds[1]}"):
+        read_datalist(listed, **choice)
+    elsewhere = {"training": listed[:1], "validation": listed[1:]}
+    assert len(read_datalist(elsewhere, section="training", fold=0)) == 1
 
 
 @pytest.mark.parametrize(

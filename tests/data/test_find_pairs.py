@@ -6,8 +6,9 @@ import pytest
 import SimpleITK as sitk
 
 from monai_microchange.data import InputError
-from monai_microchange.data.faults import FaultKind, has_errors
+from monai_microchange.data.faults import FaultKind
 from monai_microchange.data.find_pairs import find_pairs
+from monai_microchange.data.plain_folders import find_plain_patients
 from monai_microchange.export import write_nifti
 
 
@@ -74,13 +75,57 @@ class TestBids:
         (fault,) = find_pairs(tmp_path).faults
         assert (fault.kind, fault.is_error) == (FaultKind.BAD_TABLE, True)
 
-    @pytest.mark.parametrize(("names", "order"), [(("followup", "baseline"), True), (("x", "a"), False)])
-    def test_an_order_that_is_a_guess_is_said_to_be_one(self, tmp_path, names, order):
+    @pytest.mark.parametrize(
+        ("first", "later"),
+        [
+            ("baseline", "followup"),
+            ("pre1", "post1"),
+            ("pre2", "post1"),
+            ("bl", "m06"),
+            ("followup", "followup2"),
+            ("6mo", "12mo"),
+            ("M09", "M10"),
+            ("20191231", "20200101"),
+            ("v2r1", "v10r1"),
+        ],
+    )
+    def test_names_that_tell_the_order(self, tmp_path, first, later):
+        make(tmp_path, *flair("1", later, first))
+        found = find_pairs(tmp_path)
+        assert steps(found) == [(f"ses-{first}", f"ses-{later}")]
+        assert found.faults == ()
+
+    @pytest.mark.parametrize(
+        "names",
+        [
+            ("x", "a"),
+            ("6mo", "1y"),
+            ("28012020", "15022020"),
+            ("1234", "1235"),
+            ("20200131", "2"),
+            ("baseline", "pre"),
+            ("baseline", "rescan"),
+            ("1", "followup"),
+        ],
+    )
+    def test_an_order_that_is_a_guess_is_an_error(self, tmp_path, names):
         make(tmp_path, *flair("1", *names))
+        (fault,) = find_pairs(tmp_path).faults
+        assert (fault.kind, fault.is_error, fault.cases) == (FaultKind.VISIT_ORDER, True, ("sub-1",))
+        assert "acq_time in sub-1_sessions.tsv" in str(fault)
+        write_sessions(tmp_path, "1", **dict(zip(names, ("2020-01-31", "2020-01-31"), strict=True)))
+        assert kinds(find_pairs(tmp_path)) == [FaultKind.VISIT_ORDER]
+        write_sessions(tmp_path, "1", **dict(zip(names, ("2020-02-01", "2020-01-31"), strict=True)))
         found = find_pairs(tmp_path)
         assert steps(found) == [(f"ses-{names[1]}", f"ses-{names[0]}")]
-        assert kinds(found) == ([] if order else [FaultKind.VISIT_ORDER])
-        assert not has_errors(found.faults)
+        assert found.faults == ()
+
+    def test_a_table_with_an_endless_field_is_an_error(self, tmp_path):
+        make(tmp_path, *flair("1", "1", "2"))
+        write_sessions(tmp_path, "1", **{"1": "2020" * 40_000})
+        (fault,) = find_pairs(tmp_path).faults
+        assert (fault.kind, fault.is_error) == (FaultKind.BAD_TABLE, True)
+        assert "it cannot be read (field larger than field limit" in str(fault)
 
     def test_labels_go_to_the_pair_that_ends_with_their_session(self, tmp_path):
         make(tmp_path, *flair("1", "1", "2", "3"), *flair("2", "1", "2"))
@@ -99,6 +144,54 @@ class TestBids:
             anat / "sub-1_ses-3_label-lesion_mask.nii.gz",
         )
         assert other.labelled
+
+    @pytest.mark.parametrize(
+        ("space", "ignore_space", "place", "wrong"),
+        [
+            ("", "", False, []),
+            ("_space-orig", "", False, []),
+            ("_space-01", "_space-baseline", False, []),
+            ("_space-02", "_space-02", False, ["label"]),
+            ("_space-MNI152", "_space-MNI152", False, ["label"]),
+            ("_space-MNI152", "_space-MNI152", True, []),
+            ("_space-MNI152", "", True, ["ignore"]),
+            ("", "_space-MNI152", False, ["ignore"]),
+        ],
+    )
+    def test_masks_in_another_space_need_a_transform(self, tmp_path, space, ignore_space, place, wrong):
+        make(tmp_path, *flair("1", "01", "02"))
+        anat = tmp_path / "derivatives/rater/sub-1/ses-02/anat"
+        masks = {
+            "label": anat / f"sub-1_ses-02{space}_label-change_mask.nii.gz",
+            "ignore": anat / f"sub-1_ses-02{ignore_space}_label-ignore_mask.nii.gz",
+        }
+        label(masks["label"], 1)
+        label(masks["ignore"], 1)
+        if place:
+            (anat / f"sub-1_ses-02{space}_label-change_mask_to_baseline.json").write_text(str(np.eye(4).tolist()))
+        faults = find_pairs(tmp_path).faults
+        assert [(fault.kind, fault.is_error, fault.path) for fault in faults] == [
+            (FaultKind.LABEL_FRAME, True, masks[one]) for one in wrong
+        ]
+        if wrong == ["label"]:
+            assert f"sub-1_ses-02{space}_label-change_mask_to_baseline.tfm, .txt or .json beside it" in str(faults[0])
+
+    @pytest.mark.parametrize(
+        ("mask", "cases"),
+        [
+            ("sub-1_ses-2_label-lesion_mask", ("sub-1_ses-1_ses-2", "sub-1_ses-2_ses-3")),
+            ("sub-1_ses-1_desc-brain_mask", ("sub-1_ses-1_ses-2",)),
+            ("sub-1_ses-2_label-ignore_mask", ("sub-1_ses-1_ses-2",)),
+        ],
+    )
+    def test_masks_of_two_raters_are_an_error(self, tmp_path, mask, cases):
+        make(tmp_path, *flair("1", "1", "2", "3"))
+        label(tmp_path / "sub-1/ses-2/anat/sub-1_ses-2_label-change_mask.nii.gz", 1)
+        paths = [tmp_path / f"derivatives/rater{one}/sub-1/anat/{mask}.nii.gz" for one in "AB"]
+        make(tmp_path, *paths)
+        (fault,) = find_pairs(tmp_path).faults
+        assert (fault.kind, fault.is_error, fault.path) == (FaultKind.DUPLICATE, True, paths[1])
+        assert (str(paths[0]) in str(fault), fault.cases) == (True, cases)
 
     def test_a_pattern_names_labels_of_another_kind(self, tmp_path):
         make(tmp_path, *flair("1", "1", "2", "3"))
@@ -171,6 +264,19 @@ class TestPlainFolders:
         found = [str(path.relative_to(tmp_path / "p1")) for path in (case.baseline, case.followup)]
         assert found == [name.removesuffix("/IM0001") for name in names]
 
+    @pytest.mark.parametrize(
+        ("names", "order"),
+        [
+            (("scan20200215", "scan20190128"), ["scan20190128", "scan20200215"]),
+            (("scan28012020", "scan15022020"), []),
+            (("scan1001", "scan999"), ["scan999"]),
+        ],
+    )
+    def test_large_numbers_of_visits_are_dates_or_nothing(self, tmp_path, names, order):
+        make(tmp_path / "p1", *(f"{name}_FLAIR.nii.gz" for name in names))
+        (patient,) = find_plain_patients(tmp_path)
+        assert [visit.name for visit in patient.visits] == order
+
     def test_masks_and_a_matrix_beside_them(self, tmp_path):
         make(tmp_path / "p1", "baseline.nii.gz", "followup.nii.gz", "brain_mask.nii.gz", "followup_lesion.nii.gz")
         label(tmp_path / "p1/change.nii.gz", 1, 4)
@@ -191,21 +297,30 @@ class TestPlainFolders:
 
 
 @pytest.mark.parametrize(
-    ("values", "given", "signed"),
+    ("values", "given", "signed", "unsure"),
     [
-        ([(1,), (1,)], None, [False, False]),
-        ([(1,), (1, 3)], None, [True, True]),
-        ([(255,), (1, 3)], None, [False, True]),
-        ([(1,), (1, 7)], None, [False, True]),
-        ([(1,), ()], True, [True, True]),
-        ([(1, 2), (3,)], False, [False, False]),
+        ([(1,), (1,)], None, [False, False], []),
+        ([(1,), (1, 3)], None, [False, True], [0]),
+        ([(255,), (), (1, 3)], None, [False, False, True], []),
+        ([(255,), (1, 7)], None, [False, True], []),
+        ([(1,), (1, 2)], None, [False, False], [1]),
+        ([(3, 4), (2,)], None, [False, False], [0, 1]),
+        ([(2, 4), (1, 2, 3, 4)], None, [True, True], []),
+        ([(1,), ()], True, [True, True], []),
+        ([(1, 2), (3,)], False, [False, False], []),
     ],
 )
-def test_direction_is_read_off_the_values_of_all_labels(tmp_path, values, given, signed):
+def test_direction_is_read_off_the_values_of_each_label(tmp_path, values, given, signed, unsure):
+    """A label says the direction if it holds gain and loss; what another patient's holds does not count."""
     for number, one in enumerate(values):
         make(tmp_path / f"p{number}", "baseline.nii.gz", "followup.nii.gz")
         label(tmp_path / f"p{number}/gt.nii.gz", *one)
-    assert [case.signed for case in find_pairs(tmp_path, signed=given).cases] == signed
+    found = find_pairs(tmp_path, signed=given)
+    assert [case.signed for case in found.cases] == signed
+    told = [(fault.kind, fault.is_error, fault.cases) for fault in found.faults]
+    names = tuple(f"p{number}" for number in unsure)
+    assert told == ([(FaultKind.LABEL_VALUES, False, names)] if unsure else [])
+    assert all("no direction: give --signed or --unsigned" in str(fault) for fault in found.faults)
 
 
 def test_a_folder_without_patients_is_refused(tmp_path):

@@ -56,3 +56,7 @@ def test_as_many_folds_as_patients_by_default():
 def test_too_many_folds_are_refused(n_folds):
     with pytest.raises(InputError, match="expected 1 to 2 folds, as there are 2 patients"):
         assign_folds(pairs(4, 4), n_folds)
+
+
+def test_a_pair_without_a_patient_is_one_of_its_own():
+    assert {case.fold for case in assign_folds([LabelledPair(name, "a", "b") for name in "xy"], 2)} == {0, 1}
