@@ -29,8 +29,8 @@ from monai_microchange.networks.weights import with_weights
 from monai_microchange.postprocessing import find_changes
 from monai_microchange.transforms import RandSimulateChanged
 
-THRESHOLDS = (0.3, 0.4, 0.5, 0.6)
-SEEDS = (0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998)
+THRESHOLDS = (0.2, 0.3, 0.4, 0.5)
+SEEDS = (0.9, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995)
 BLOCK = (112, 112, 112)
 SPACING_MM = (1.0, 1.0, 1.0)
 

@@ -284,6 +284,8 @@ class PairWorkflow:
             "lesion_source": data["lesion_source"],
             "registration": {
                 "inverse_consistency_mm": round(registration.inverse_consistency_mm, 4),
+                "disagreement_mm": round(registration.disagreement_mm, 4),
+                "normalized_mutual_information": round(registration.normalized_mutual_information, 4),
                 "overlap": round(registration.overlap, 4),
                 "correlation": round(registration.correlation, 4),
             },

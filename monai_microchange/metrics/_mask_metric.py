@@ -65,7 +65,7 @@ class MaskMetric(CumulativeIterationMetric):
 
     Args:
         spacing_mm: voxel size of every mask along I, J, K in mm: volumes and distances are never guessed from an array.
-            Where cases differ, `metric(y_pred, y, spacing_mm=...)` overrides it for that call; it is one for all of a list.
+            Where cases differ, `metric(y_pred, y, spacing_mm=...)` overrides it for that call (one for all of a list).
         reduction: MONAI's reduction over (B, C): "mean" over all, "mean_batch" for one value a channel, "none" for all.
             NaN entries are left out; where nothing is left the result is NaN (MONAI's own would be 0).
 

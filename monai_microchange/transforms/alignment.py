@@ -14,7 +14,7 @@ from monai_microchange.data import InputError
 from monai_microchange.enums import VISITS
 from monai_microchange.transforms.midspace import MidSpace, mid_space
 from monai_microchange.transforms.region import USER_MASKS
-from monai_microchange.transforms.registration import RigidRegistration, register_pair
+from monai_microchange.transforms.registration import DEGREES_OF_FREEDOM, ENGINES, LinearRegistration, register_pair
 
 __all__ = ["AlignMidSpaced"]
 
@@ -26,22 +26,25 @@ class AlignMidSpaced(MapTransform, InvertibleTransform):
     lies under the visits' keys, scans or masks, back onto the native grids (use `mode="nearest"` for masks).
 
     Beside `baseline` and `followup` it moves further modalities (`baseline+T1`), the user's masks, and the anatomy
-    that `SegmentAnatomyd`
-    saw: of that only the affine changes, and its brain mask guides the registration.
+    that `SegmentAnatomyd` saw: of that only the affine changes, and its brain mask guides the registration.
 
     Args:
         spacing_mm: voxel size of mid-space.
         mode: interpolation, as in MONAI's `SpatialResample`.
+        degrees_of_freedom: 6 (rigid), 7, 9 or 12 (affine), as in `register_pair`.
+        engine: `torch` or `itk`, as in `register_pair`.
+        device: of the registration.
         seed: of the registration's sampling.
         min_overlap: least share of the smaller head (or foreground) that the other scan must cover.
-        max_inconsistency_mm: most that the registrations in either direction may disagree; scans of two patients, or of
-            parts that hardly meet, disagree by several mm.
+        max_inconsistency_mm: most that both directions, or the octants of the head, may disagree on the alignment; for
+            scans of two patients, or parts that hardly meet, they disagree by several mm.
 
     Returns:
         A copy of the data with scans (C, I, J, K) on one grid; `mid_space`, the `MidSpace`; `registration`, its
-        `RigidRegistration`; `field_of_view`, (1, I, J, K) uint8, 1 where both scans were acquired.
+        `LinearRegistration`; `field_of_view`, (1, I, J, K) uint8, 1 where both scans were acquired.
 
     Raises:
+        ValueError: if an option has no such value.
         InputError: if the scans cannot be brought to overlap enough.
 
     Example:
@@ -56,6 +59,9 @@ class AlignMidSpaced(MapTransform, InvertibleTransform):
         *,
         spacing_mm: float = 1.0,
         mode: str = "bilinear",
+        degrees_of_freedom: int = 6,
+        engine: str = "torch",
+        device: str | torch.device = "cpu",
         seed: int = 1,
         min_overlap: float = 0.5,
         max_inconsistency_mm: float = 2.0,
@@ -63,8 +69,16 @@ class AlignMidSpaced(MapTransform, InvertibleTransform):
         super().__init__(VISITS)
         if spacing_mm <= 0:
             raise ValueError(f"spacing_mm must be above 0; got {spacing_mm}")
+        if degrees_of_freedom not in DEGREES_OF_FREEDOM or engine not in ENGINES:
+            raise ValueError(
+                f"expected degrees_of_freedom of {DEGREES_OF_FREEDOM} and engine of {ENGINES}; got "
+                f"{degrees_of_freedom!r} and {engine!r}"
+            )
         self.spacing_mm = spacing_mm
         self.mode = mode
+        self.degrees_of_freedom = degrees_of_freedom
+        self.engine = engine
+        self.device = device
         self.seed = seed
         self.min_overlap = min_overlap
         self.max_inconsistency_mm = max_inconsistency_mm
@@ -94,18 +108,20 @@ class AlignMidSpaced(MapTransform, InvertibleTransform):
         out["field_of_view"] = MetaTensor(field_of_view, affine=torch.as_tensor(space.affine))
         return out
 
-    def _register(self, data: Mapping[Hashable, Any]) -> tuple[RigidRegistration, MidSpace]:
-        masks: dict[str, Any] = {f"{visit}_mask": data.get(f"{visit}_brain") for visit in VISITS}
+    def _register(self, data: Mapping[Hashable, Any]) -> tuple[LinearRegistration, MidSpace]:
+        options: dict[str, Any] = {f"{visit}_mask": data.get(f"{visit}_brain") for visit in VISITS}
+        options |= {name: getattr(self, name) for name in ("degrees_of_freedom", "engine", "device", "seed")}
         grids = [(data[visit].affine.numpy(), tuple(data[visit].shape[1:])) for visit in VISITS]
         try:
-            registration = register_pair(data["baseline"], data["followup"], **masks, seed=self.seed)
+            registration = register_pair(data["baseline"], data["followup"], **options)
             space = mid_space(registration.baseline_to_followup, *grids, spacing_mm=self.spacing_mm)
         except ValueError as error:
             raise InputError(f"baseline and followup cannot be aligned: {error}") from error
-        if registration.inverse_consistency_mm > self.max_inconsistency_mm:
+        apart_mm = max(registration.inverse_consistency_mm, registration.disagreement_mm)
+        if apart_mm > self.max_inconsistency_mm:
             raise InputError(
-                f"baseline and followup: expected an alignment certain to {self.max_inconsistency_mm:g} mm, got two "
-                f"that differ by {registration.inverse_consistency_mm:.1f} mm; are they of one patient, and do they "
+                f"baseline and followup: expected an alignment certain to {self.max_inconsistency_mm:g} mm, got parts "
+                f"of the head, or directions, that disagree by {apart_mm:.1f} mm; are they of one patient, and do they "
                 "show the same part of the body? Use --force to compare all the same."
             )
         if registration.overlap < self.min_overlap:

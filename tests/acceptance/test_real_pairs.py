@@ -31,15 +31,7 @@ def compared(real_data, tmp_path_factory):
     return results
 
 
-@pytest.mark.parametrize(
-    "patient",
-    [
-        pytest.param(
-            "patient01", marks=pytest.mark.xfail(strict=True, reason="Dice 0.44 and F1 0.11 fall short so far")
-        ),
-        "patient19",
-    ],
-)
+@pytest.mark.parametrize("patient", list(ORACLE))
 def test_better_than_the_subtraction_oracle_in_dice_or_f1(compared, real_data, patient, capsys):
     scores = score_result(load_case(real_data / "ljubljana_longitudinal" / patient), compared[patient].folder)
     with capsys.disabled():

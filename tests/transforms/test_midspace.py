@@ -7,6 +7,7 @@ from scipy.linalg import sqrtm
 
 from monai_microchange._frames import LPS_FROM_RAS, apply_affine, corners_mm, spacing_from_affine
 from monai_microchange.transforms import half_rigid, mean_rigid, mid_space
+from monai_microchange.transforms.midspace import half_linear, mean_linear
 
 from .conftest import GRIDS, rigid
 
@@ -50,6 +51,37 @@ def test_half_of_the_inverse_is_the_inverse_of_half(moved):
 def test_half_of_what_is_not_rigid_is_refused(matrix):
     with pytest.raises(ValueError, match="expected a rotation and a translation"):
         half_rigid(matrix)
+
+
+AFFINE = rigid((10, -20, 30), (5.0, 6.0, -7.0)) @ np.array(
+    [[1.05, 0.02, 0, 1], [0, 0.96, 0.03, 0], [0, 0, 1.01, -2], [0, 0, 0, 1]]
+)
+
+
+def test_half_of_an_affine_twice_is_the_whole():
+    np.testing.assert_allclose(half_linear(AFFINE) @ half_linear(AFFINE), AFFINE, atol=1e-10)
+    np.testing.assert_allclose(half_linear(np.linalg.inv(AFFINE)) @ half_linear(AFFINE), np.eye(4), atol=1e-10)
+
+
+def test_half_linear_of_a_rigid_is_rigid(moved):
+    np.testing.assert_array_equal(half_linear(moved), half_rigid(moved))
+
+
+@pytest.mark.parametrize("scales", [(-1.1, 1, 1), (-1.1, -1, 1)], ids=["mirrored", "half a turn"])
+def test_what_has_no_half_is_refused(scales):
+    with pytest.raises(ValueError, match="neither mirrors nor turns"):
+        half_linear(np.diag([*scales, 1.0]))
+
+
+def test_affine_mean_lies_between_and_is_symmetric():
+    one, other = AFFINE, AFFINE @ np.diag([1.02, 1, 1, 1])
+    np.testing.assert_allclose(np.linalg.det(mean_linear(one, other)) ** 2, np.linalg.det(one) * np.linalg.det(other))
+    np.testing.assert_allclose(mean_linear(other, one), mean_linear(one, other), atol=1e-9)
+
+
+def test_affine_mid_space_leads_from_one_to_the_other():
+    space = mid_space(AFFINE, of(GRIDS["isotropic"]), of(GRIDS["anisotropic"]))
+    np.testing.assert_allclose(space.mid_to("followup") @ np.linalg.inv(space.mid_to("baseline")), AFFINE, atol=1e-9)
 
 
 def test_mean_of_inverses_is_the_inverse_of_the_mean():
