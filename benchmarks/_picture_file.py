@@ -7,11 +7,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
-COLOURS = 64
+COLOURS = 256
 
 
 def save_picture(figure: Figure, path: Path) -> None:
-    """Save a figure as a PNG of few colours, a third of the size of a full one."""
+    """Save a figure as a PNG of 256 colours, about half the size of a full one."""
     full = BytesIO()
     figure.savefig(full, format="png")
     few = Image.open(full).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
