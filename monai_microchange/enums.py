@@ -3,7 +3,7 @@
 
 from enum import IntEnum, StrEnum
 
-__all__ = ["VISITS", "Anatomy", "ChangeLabel", "ChangeType", "Location", "ResultFile"]
+__all__ = ["VISITS", "Anatomy", "ChangeLabel", "ChangeType", "Location", "ResultFile", "Verdict"]
 
 VISITS = ("baseline", "followup")
 """The two visits, in the order in which they are given everywhere."""
@@ -66,17 +66,41 @@ class Location(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Verdict(StrEnum):
+    """Whether two acquisitions may be compared, from the best to the worst."""
+
+    COMPARABLE = "comparable"
+    READ_WITH_CARE = "read with care"
+    DO_NOT_COMPARE = "do not compare"
+
+    @property
+    def severity(self) -> int:
+        """0 for the best.
+
+        >>> max(Verdict, key=lambda verdict: verdict.severity).value
+        'do not compare'
+        """
+        return list(Verdict).index(self)
+
+
 class ResultFile(StrEnum):
-    """Files of a result folder, relative to it. `{visit}` is one of `VISITS`; README.md says what each holds."""
+    """Files of a result folder, relative to it. `{visit}` is one of `VISITS`; README.md says what each holds.
+
+    `WARP`, `INVERSE_WARP` and `JACOBIAN` are there only if the scans were bent onto each other.
+    """
 
     MID_SCAN = "mid/{visit}.nii.gz"
     MID_CHANGE = "mid/change.nii.gz"
     MID_LESION = "mid/{visit}_lesion.nii.gz"
     MID_ASSESSED = "mid/assessed.nii.gz"
+    MID_MISALIGNMENT = "mid/misalignment.nii.gz"
     GAIN_PROBABILITY = "mid/gain_probability.nii.gz"
     LOSS_PROBABILITY = "mid/loss_probability.nii.gz"
     NATIVE_CHANGE = "{visit}_space/change.nii.gz"
     TRANSFORM = "transforms/{visit}_to_mid.tfm"
+    WARP = "transforms/{visit}_to_mid_warp.h5"
+    INVERSE_WARP = "transforms/{visit}_to_mid_warp_inverse.h5"
+    JACOBIAN = "mid/jacobian.nii.gz"
     SEGMENTATION = "change.seg.nrrd"
     TABLE = "lesions.csv"
     PROVENANCE = "result.json"

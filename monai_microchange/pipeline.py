@@ -1,109 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """The main job: two scans in, what changed out. Command line, bundle and Python call all pass through here."""
 
-import resource
-import sys
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from importlib.metadata import version
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Compose
 from yaml import YAMLError
 
-import monai_microchange
-from monai_microchange._frames import spacing_from_affine
 from monai_microchange._shipped import shipped_bundle
 from monai_microchange.data import InputError, ScanPair
-from monai_microchange.enums import VISITS, ChangeType
+from monai_microchange.enums import VISITS
 from monai_microchange.export import change_in_native_space
 from monai_microchange.export.result_folder import check_output, write_result
 from monai_microchange.inferers import PairSlidingWindow
-from monai_microchange.networks.weights import file_sha256
+from monai_microchange.options import CompareOptions
+from monai_microchange.provenance import outcome_record, provenance_record
 from monai_microchange.result import ChangeResult
+from monai_microchange.stages import STAGES, Progress, StageClock
 
-__all__ = ["CompareOptions", "PairWorkflow", "compare"]
-
-Progress = Callable[[str, float], None]
-"""Called with the name of a stage and the share of it that is done, from 0 to 1."""
-
-STAGES = {
-    "ReadPaird": "reading",
-    "ReadUserMasksd": "reading",
-    "SegmentAnatomyd": "anatomy",
-    "AlignMidSpaced": "alignment",
-    "MergeAnatomyd": "anatomy",
-    "AssessRegiond": "harmonisation",
-    "HarmonizeVisitsd": "harmonisation",
-    "ConcatItemsd": "harmonisation",
-    "FindLesionsd": "lesions",
-}
-"""What the summary calls the time that a transform takes."""
-
-CONFIG_SIGNS = ("$", "@", "%")
-"""What MONAI's configuration takes for code, a reference or a macro; no text from the user may begin so."""
-
-LOW_CORRELATION = 0.5
-"""Below this the grey values of the two scans agree so badly that the alignment is in doubt."""
-
-
-@dataclass(frozen=True)
-class CompareOptions:
-    """Choices of a comparison; the command's options of the same names. None leaves a choice to the bundle.
-
-    Attributes:
-        weights: file with weights to use in place of the bundle's.
-        device: `auto`, `cpu` or `cuda`.
-        roi: `brain` (the anatomy network finds it), or `none`: look everywhere but in air, for other organs.
-        brain_mask: mask file in the baseline's space, in place of the network's.
-        baseline_lesions: lesion mask in the baseline's space, in place of the rule.
-        followup_lesions: lesion mask in the follow-up's space, in place of the rule.
-        baseline_series: which DICOM series of the baseline's folder.
-        followup_series: which DICOM series of the follow-up's folder.
-        force: compare although PatientIDs differ, the follow-up is the older one, or the alignment is uncertain.
-        allow_identical: compare a scan with itself.
-        overwrite: replace an earlier result.
-    """
-
-    weights: str | Path | None = None
-    device: str | None = None
-    roi: str | None = None
-    brain_mask: str | Path | None = None
-    baseline_lesions: str | Path | None = None
-    followup_lesions: str | Path | None = None
-    baseline_series: str | None = None
-    followup_series: str | None = None
-    force: bool = False
-    allow_identical: bool = False
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse values that no option has."""
-        if self.roi not in (None, "brain", "none"):
-            raise InputError(f"roi: expected brain or none, got {self.roi!r}.")
-        if self.device not in (None, "auto", "cpu", "cuda"):
-            raise InputError(f"device: expected auto, cpu or cuda, got {self.device!r}.")
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise InputError("device: expected a CUDA device, found none; use --device cpu.")
-        for series in (self.baseline_series, self.followup_series):
-            if series is not None and series.startswith(CONFIG_SIGNS):
-                raise InputError(f"series: expected a UID, number or description, got {series!r}.")
-
-    def settings(self) -> dict[str, Any]:
-        """What of a bundle's configuration the choices replace. An absolute path is never taken for code."""
-        chosen: dict[str, Any] = {
-            name: getattr(self, name) for name in ("device", "roi", "baseline_series", "followup_series")
-        }
-        if self.weights is not None:
-            chosen["weights"] = str(Path(self.weights).absolute())
-        chosen |= {name: True for name in ("force", "allow_identical") if getattr(self, name)}
-        return {name: value for name, value in chosen.items() if value is not None}
+__all__ = ["CompareOptions", "PairWorkflow", "compare", "load_workflow"]
 
 
 def compare(
@@ -150,12 +70,20 @@ def compare(
         "baseline_lesion": chosen.baseline_lesions,
         "followup_lesion": chosen.followup_lesions,
     }
-    workflow = _load_workflow(root, chosen.settings())
+    workflow = load_workflow(root, chosen.settings())
     return workflow.run(pair, output_dir, overwrite=chosen.overwrite, progress=progress)
 
 
-def _load_workflow(root: Path, settings: Mapping[str, Any]) -> "PairWorkflow":
-    """The workflow that a bundle's `inference.yaml` describes, with some of its settings replaced."""
+def load_workflow(root: Path, settings: Mapping[str, Any]) -> "PairWorkflow":
+    """The workflow that a bundle's `inference.yaml` describes, with some of its settings replaced.
+
+    Args:
+        root: folder of the bundle.
+        settings: values by name, as `CompareOptions.settings` gives them.
+
+    Raises:
+        InputError: if there is no such bundle, or it cannot be used.
+    """
     config = root / "configs" / "inference.yaml"
     if not config.is_file():
         raise InputError(f"{root}: expected a bundle with configs/inference.yaml, found none; check --bundle.")
@@ -213,6 +141,7 @@ class PairWorkflow:
         *,
         overwrite: bool = False,
         progress: Progress | None = None,
+        done: Collection[str] = (),
     ) -> ChangeResult:
         """Compare one pair.
 
@@ -221,12 +150,15 @@ class PairWorkflow:
             output_dir: where the result is written, if it is.
             overwrite: replace an earlier result there.
             progress: called with stage and share done.
+            done: class names of preprocessing transforms that `pair` has been through already.
         """
         if output_dir is not None:
             check_output(output_dir, overwrite=overwrite)
-        clock = _Clock(progress)
+        clock = StageClock(progress)
         data: dict[Any, Any] = dict(pair)
         for transform in self.preprocessing.transforms:
+            if type(transform).__name__ in done:
+                continue
             with clock.stage(STAGES.get(type(transform).__name__, "preparation")):
                 data = transform(data)
             if "pair" in data:
@@ -260,54 +192,14 @@ class PairWorkflow:
             return self.inferer(inputs, self.network, progress=tell)[0].cpu()
 
     def _provenance(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        pair, registration, anatomy = data["pair"], data["registration"], shipped_bundle("head_anatomy")
-        warnings = list(pair.warnings)
-        if registration.correlation < LOW_CORRELATION:
-            warnings.append(
-                f"after alignment the scans' grey values correlate by {registration.correlation:.2f} only: look at the "
-                "alignment before you trust the change."
-            )
-        packages = ("torch", "monai", "numpy", "scipy", "SimpleITK", "nibabel", "pydicom")
-        return {
-            "software": {
-                "monai_microchange": monai_microchange.__version__,
-                "python": sys.version.split()[0],
-                **{name: version(name) for name in packages},
-            },
-            "bundle": _bundle_record(self.bundle_root) | {"weights_sha256": file_sha256(self.weights)},
-            "anatomy": _bundle_record(anatomy) | {"weights_sha256": file_sha256(anatomy / "models" / "model.pt")},
-            "device": str(next(self.network.parameters()).device),
-            "inputs": {visit: _input_record(getattr(pair, visit)) for visit in VISITS},
-            "interval_days": pair.interval_days,
-            "seeds": {"registration": next(t.seed for t in self.preprocessing.transforms if hasattr(t, "seed"))},
-            "region": data["region"],
-            "lesion_source": data["lesion_source"],
-            "registration": {
-                "inverse_consistency_mm": round(registration.inverse_consistency_mm, 4),
-                "disagreement_mm": round(registration.disagreement_mm, 4),
-                "normalized_mutual_information": round(registration.normalized_mutual_information, 4),
-                "overlap": round(registration.overlap, 4),
-                "correlation": round(registration.correlation, 4),
-            },
-            "warnings": warnings,
-            "note": "For research use only; not a medical device.",
-        }
-
-
-def _bundle_record(root: Path) -> dict[str, Any]:
-    """Name and version of a bundle, as its metadata have them."""
-    facts = ConfigParser.load_config_file(str(root / "configs" / "metadata.json"))
-    return {"name": root.name, "version": facts.get("version")}
-
-
-def _input_record(visit: Any) -> dict[str, Any]:
-    """What may be told of an input: no name, no path, no date."""
-    return {
-        "modalities": list(visit.images),
-        "sha256": dict(visit.modality_sha256),
-        "shape": list(visit.shape[-3:]),
-        "spacing_mm": [round(float(s), 4) for s in spacing_from_affine(np.asarray(visit.affine))],
-    }
+        seed = next(transform.seed for transform in self.preprocessing.transforms if hasattr(transform, "seed"))
+        return provenance_record(
+            data,
+            bundle_root=self.bundle_root,
+            weights=self.weights,
+            device=str(next(self.network.parameters()).device),
+            seeds={"registration": seed},
+        )
 
 
 def _native_changes(data: dict[str, Any]) -> dict[str, MetaTensor]:
@@ -322,6 +214,7 @@ def _native_changes(data: dict[str, Any]) -> dict[str, MetaTensor]:
             native_affine=scan.affine.numpy(),
             native_shape=tuple(scan.shape[1:]),
             mid_to_native=data["mid_space"].mid_to(visit),
+            warp=data["mid_space"].warp(visit),
             scan=visit,
         )
         data["lesions"] = [
@@ -333,48 +226,16 @@ def _native_changes(data: dict[str, Any]) -> dict[str, MetaTensor]:
 
 
 def _result(data: Mapping[str, Any], native: dict[str, MetaTensor], provenance: dict[str, Any]) -> ChangeResult:
-    maps = ("change", "lesion_ids", "gain_probability", "loss_probability", "assessed")
+    maps = ("change", "lesion_ids", "gain_probability", "loss_probability", "assessed", "misalignment")
     names = [*maps, *VISITS, *(f"{visit}_lesion" for visit in VISITS)]
     result = ChangeResult(
         lesions=tuple(data["lesions"]),
         **{name: data[name] for name in names},
+        comparability=data["comparability"],
         native_change=native,
         space=data["mid_space"],
         interval_days=data["pair"].interval_days,
         provenance=provenance,
     )
-    changed = [lesion for lesion in result.lesions if lesion.change_type is not None]
-    provenance["counts"] = result.counts
-    provenance["volume_mm3"] = {
-        "gain": round(sum(lesion.gain_mm3 for lesion in changed), 2),
-        "loss": round(sum(lesion.loss_mm3 for lesion in changed), 2),
-        "assessed": round(
-            float(result.assessed.sum()) * float(np.prod(spacing_from_affine(result.assessed.affine.numpy())))
-        ),
-    }
-    provenance["change_labels"] = {kind.name.lower(): int(kind) for kind in ChangeType}
-    provenance["peak_memory_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    provenance |= outcome_record(result)
     return result
-
-
-class _Clock:
-    """Tells progress and keeps the seconds of each stage."""
-
-    def __init__(self, progress: Progress | None):
-        self.tell: Progress = progress or (lambda stage, share: None)
-        self.seconds: dict[str, float] = {}
-        self._stage, self._start = "", 0.0
-
-    def stage(self, name: str) -> "_Clock":
-        self._stage = name
-        return self
-
-    def __enter__(self) -> None:
-        self.tell(self._stage, 0.0)
-        self._start = time.perf_counter()
-
-    def __exit__(self, *error: object) -> None:
-        spent = time.perf_counter() - self._start
-        self.seconds[self._stage] = round(self.seconds.get(self._stage, 0.0) + spent, 3)
-        if error[0] is None:
-            self.tell(self._stage, 1.0)

@@ -10,6 +10,7 @@ from monai.data import MetaTensor
 
 from monai_microchange.enums import ChangeType
 from monai_microchange.postprocessing import Lesion
+from monai_microchange.quality import Comparability
 from monai_microchange.transforms import MidSpace
 
 __all__ = ["ChangeResult"]
@@ -32,6 +33,8 @@ class ChangeResult:
         baseline_lesion: uint8, lesion at baseline.
         followup_lesion: uint8, lesion at follow-up.
         assessed: uint8, 1 where a change could have been seen.
+        misalignment: float32, mm that the scans still lie apart, 0 outside the brain (or head).
+        comparability: whether the two acquisitions may be compared, and why (not).
         native_change: change on each visit's own grid, by visit.
         space: mid-space and how it maps to each visit.
         interval_days: days between the visits, where known.
@@ -49,6 +52,8 @@ class ChangeResult:
     baseline_lesion: MetaTensor
     followup_lesion: MetaTensor
     assessed: MetaTensor
+    misalignment: MetaTensor
+    comparability: Comparability
     native_change: dict[str, MetaTensor]
     space: MidSpace
     interval_days: int | None

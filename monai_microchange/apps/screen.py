@@ -8,14 +8,20 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from monai_microchange.enums import ResultFile
+from monai_microchange.enums import ResultFile, Verdict
 from monai_microchange.postprocessing import Lesion
+from monai_microchange.quality import Comparability
 from monai_microchange.result import ChangeResult
 
 __all__ = ["StageProgress", "print_summary"]
 
 MOST_ROWS = 12
 """Lesions listed on the screen; the rest are in the table file."""
+
+MOST_REASONS = 4
+"""Reasons of the verdict on the screen, worst first; the rest are in the record."""
+
+VERDICT_STYLE = {Verdict.COMPARABLE: "green", Verdict.READ_WITH_CARE: "yellow", Verdict.DO_NOT_COMPARE: "bold red"}
 
 
 class StageProgress:
@@ -67,6 +73,7 @@ def print_summary(result: ChangeResult, console: Console | None = None) -> None:
         f"Region: {result.provenance['region']}. "
         f"{sum(result.provenance['seconds'].values()):.0f} s, {result.provenance['peak_memory_mb'] / 1024:.1f} GiB."
     )
+    _print_comparability(result.comparability, console)
     for warning in result.provenance["warnings"]:
         console.print(f"[yellow]Beware:[/] {escape(warning)}")
     if result.folder is not None:
@@ -75,6 +82,17 @@ def print_summary(result: ChangeResult, console: Console | None = None) -> None:
         console.print(f"  in 3D Slicer: mid/baseline.nii.gz, mid/followup.nii.gz and {ResultFile.SEGMENTATION}")
         console.print(f"  in a spreadsheet: {ResultFile.TABLE}")
     console.print("For research use only; not a medical device.", style="dim")
+
+
+def _print_comparability(comparability: Comparability, console: Console) -> None:
+    verdict, style = comparability.verdict, VERDICT_STYLE[comparability.verdict]
+    left = comparability.measures["misalignment_mm"]
+    apart = f"residual misalignment {left['median']:.1f} mm (95th percentile {left['p95']:.1f} mm)"
+    console.print(f"Acquisitions: [{style}]{verdict}[/]; {apart}.")
+    for reason in comparability.reasons[:MOST_REASONS]:
+        console.print(f"  [{VERDICT_STYLE[reason.verdict]}]-[/] {escape(reason.sentence)}")
+    if len(comparability.reasons) > MOST_REASONS:
+        console.print(f"  and {len(comparability.reasons) - MOST_REASONS} more in {ResultFile.PROVENANCE}")
 
 
 def headline(result: ChangeResult) -> str:

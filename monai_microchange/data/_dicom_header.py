@@ -19,6 +19,7 @@ __all__ = ["FileHeader", "Frame", "read_header"]
 _NOT_SCANS = {"SEG", "SR", "PR", "KO", "REG", "RTSTRUCT", "RTDOSE", "RTPLAN"}
 _SCAN_CLASSES = {MRImageStorage, EnhancedMRImageStorage, CTImageStorage, EnhancedCTImageStorage}
 _DATE_KEYS = ("AcquisitionDate", "AcquisitionDateTime", "SeriesDate", "StudyDate")
+_NO_AGENT = {"", "no", "none", "n", "nil", "without"}
 _SHARED, _PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 # Where each acquisition number lies: at the top of a classic file, in a functional group of an enhanced one.
 _PROTOCOL = {
@@ -27,11 +28,13 @@ _PROTOCOL = {
     "inversion_time_ms": ("InversionTime", "MRModifierSequence", "InversionTimes"),
     "slice_thickness_mm": ("SliceThickness", "PixelMeasuresSequence", "SliceThickness"),
     "field_strength_t": ("MagneticFieldStrength", "", ""),
+    "flip_angle_deg": ("FlipAngle", "MRTimingAndRelatedParametersSequence", "FlipAngle"),
 }
 _TAGS = [
     *_DATE_KEYS,
     *(top for top, _, _ in _PROTOCOL.values()),
     *("SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality", "PatientID", "ManufacturerModelName"),
+    *("MRAcquisitionType", "ContrastBolusAgent", "ContrastBolusAgentSequence"),
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "ImageType"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept"),
     *(_SHARED, _PER_FRAME),
@@ -200,6 +203,12 @@ def _protocol_of(data: pydicom.Dataset) -> dict[str, float | str]:
             protocol[name] = float(value)
     if data.get("ManufacturerModelName"):
         protocol["manufacturer_model"] = str(data.ManufacturerModelName)
+    if data.get("MRAcquisitionType") in ("2D", "3D"):
+        protocol["acquisition_type"] = str(data.MRAcquisitionType)
+    # which one is free text, so only that one was given; the words that scanners write for none are left out
+    agent = str(data.get("ContrastBolusAgent") or "").strip().casefold()
+    if data.get("ContrastBolusAgentSequence") or agent not in _NO_AGENT:
+        protocol["contrast_agent"] = "given"
     return protocol
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "ScanPair",
     "Visit",
     "modality_keys",
+    "pair_visits",
     "read_mask_like",
     "read_pair",
     "read_visit",
@@ -106,7 +107,22 @@ def read_pair(
     visits = {}
     for name, source, series in zip(VISITS, (baseline, followup), (baseline_series, followup_series), strict=True):
         visits[name] = read_visit(source, series=series, name=name, modality=modality, force=force)
-    first, second = visits["baseline"], _in_order_of(visits["followup"], visits["baseline"])
+    return pair_visits(**visits, force=force, allow_identical=allow_identical)
+
+
+def pair_visits(baseline: Visit, followup: Visit, *, force: bool = False, allow_identical: bool = False) -> ScanPair:
+    """Check that two visits, already read, can be compared.
+
+    Args:
+        baseline: the earlier visit.
+        followup: the later visit.
+        force: as in `read_pair`.
+        allow_identical: as in `read_pair`.
+
+    Raises:
+        InputError: as `read_pair` does for visits that do not fit together.
+    """
+    first, second = baseline, _in_order_of(followup, baseline)
     if not allow_identical:
         _refuse_identical(first, second)
     for key in first.images:

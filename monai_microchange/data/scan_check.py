@@ -2,7 +2,6 @@
 """Looks for everything that is wrong with the scans of a visit and of a pair."""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,12 +36,10 @@ class CheckedVisit:
     Args:
         visit: as `read_visit` gives it.
         voxel_hash: of the reference's voxels, whatever file holds them.
-        protocol: acquisition numbers, as in `Visit`, also from the JSON file beside a NIfTI file.
     """
 
     visit: Visit
     voxel_hash: str
-    protocol: Mapping[str, Any]
 
 
 def check_visit(source: Any, name: str = "baseline") -> tuple[CheckedVisit | None, list[Fault]]:
@@ -68,7 +65,7 @@ def check_visit(source: Any, name: str = "baseline") -> tuple[CheckedVisit | Non
     faults += _check_size(visit, paths)
     voxels = np.ascontiguousarray(visit.reference.numpy())
     digest = hashlib.sha256(repr(visit.shape).encode() + voxels.tobytes()).hexdigest()
-    return CheckedVisit(visit, digest, {**_sidecar(paths[0]), **visit.protocol}), faults
+    return CheckedVisit(visit, digest), faults
 
 
 def check_visits_together(
@@ -86,7 +83,7 @@ def check_visits_together(
     checks: list[Callable[[], Iterator[tuple[FaultKind, str, Severity]]]] = [
         lambda: _other_modalities(first, second),
         lambda: _other_sizes(first, second),
-        lambda: _other_contrast(before.protocol, after.protocol),
+        lambda: _other_contrast(first.protocol, second.protocol),
         lambda: _other_person_or_date(first, second),
         lambda: _other_grid(first, second) if same_grid else iter(()),
     ]
@@ -157,19 +154,6 @@ def _check_size(visit: Visit, paths: list[Path]) -> Iterator[Fault]:
         if extent.min() < MIN_EXTENT_MM:
             message = f"expected an extent of {MIN_EXTENT_MM:g} mm or more, got {_mm(extent)}; correct or replace it."
             yield Fault(FaultKind.EXTENT, path, message)
-
-
-def _sidecar(path: Path) -> dict[str, Any]:
-    """Acquisition numbers from the JSON file that BIDS has beside a scan."""
-    stem = path.name[:-7] if path.name.lower().endswith(".nii.gz") else path.stem
-    try:
-        content = json.loads((path.parent / f"{stem}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(content, Mapping):
-        return {}
-    seconds = {"echo_time_ms": content.get("EchoTime"), "inversion_time_ms": content.get("InversionTime")}
-    return {key: 1000 * value for key, value in seconds.items() if isinstance(value, int | float)}
 
 
 def _other_modalities(first: Visit, second: Visit) -> Iterator[tuple[FaultKind, str, Severity]]:

@@ -13,6 +13,7 @@ from monai.data import MetaTensor
 from monai_microchange.data._dicom_header import read_header
 from monai_microchange.data.dicom import describe_series, select_series, stack_series
 from monai_microchange.data.errors import InputError
+from monai_microchange.data.sidecar import read_sidecar
 from monai_microchange.data.volume import VOLUME_SUFFIXES, has_volume_suffix, read_volume
 
 __all__ = ["DEFAULT_MODALITY", "Visit", "read_visit"]
@@ -33,8 +34,10 @@ class Visit:
         sha256: hash of the reference: of its file, or of the contents of its DICOM files whatever their names.
         patient_id: PatientID of the DICOM files, None without; it stays out of the `repr` and of every message.
         date: day of the scan, None where unknown (all formats but DICOM).
-        protocol: acquisition numbers that DICOM gives, among `echo_time_ms`, `repetition_time_ms`, `inversion_time_ms`,
-            `field_strength_t`, `slice_thickness_mm`, `manufacturer_model` and `modality` (the DICOM one, as "MR").
+        protocol: acquisition numbers of the reference, from DICOM or from the JSON file that BIDS has beside a scan,
+            among `echo_time_ms`, `repetition_time_ms`, `inversion_time_ms`, `field_strength_t`, `slice_thickness_mm`,
+            `flip_angle_deg`, `acquisition_type` ("2D" or "3D"), `contrast_agent` ("given"), `manufacturer_model` and
+            `modality` (the DICOM one, as "MR").
         modality_sha256: hash of each modality, the reference included.
         warnings: doubts about the input, in sentences.
     """
@@ -175,7 +178,7 @@ def _read_file_source(path: Path) -> _Source:
     content = [path.read_bytes()]
     if path.suffix.lower() in (".mhd", ".nhdr"):  # a header alone: its voxels lie in other files
         content.append(image.numpy().tobytes())
-    return _Source(image=image, sha256=_hash_of(content))
+    return _Source(image=image, sha256=_hash_of(content), protocol=read_sidecar(path))
 
 
 def _hash_of(parts: Iterable[bytes]) -> str:

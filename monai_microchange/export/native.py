@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from monai_microchange._frames import apply_affine
 from monai_microchange.enums import ChangeType
+from monai_microchange.transforms.displacement import DisplacementField
 
 __all__ = ["change_in_native_space"]
 
@@ -34,6 +36,35 @@ class _Shares:
     fraction: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class _Way:
+    """From voxels of mid-space to voxels of a scan.
+
+    Attributes:
+        linear: (4, 4), what there is without the warp.
+        mid_affine: (4, 4), voxel of mid-space to RAS mm.
+        warp: of mid-space, if there is one.
+    """
+
+    linear: np.ndarray
+    mid_affine: np.ndarray
+    warp: DisplacementField | None
+
+    def shift(self, voxels: np.ndarray) -> np.ndarray:
+        """How much farther the warp leads some places (n, 3), in voxels of the scan."""
+        points = apply_affine(self.mid_affine, voxels)
+        moved = points if self.warp is None else self.warp.moved(points)
+        return (moved - points) @ (self.linear[:3, :3] @ np.linalg.inv(self.mid_affine[:3, :3])).T
+
+    def growth(self, voxels: np.ndarray) -> np.ndarray:
+        """How much the warp enlarges some voxels (n, 3)."""
+        return (
+            np.ones(len(voxels))
+            if self.warp is None
+            else self.warp.determinant_at(apply_affine(self.mid_affine, voxels))
+        )
+
+
 def change_in_native_space(
     change: np.ndarray,
     lesion_ids: np.ndarray,
@@ -42,6 +73,7 @@ def change_in_native_space(
     native_affine: np.ndarray,
     native_shape: Sequence[int],
     mid_to_native: np.ndarray,
+    warp: DisplacementField | None = None,
     scan: str = "native",
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Resample the change map to a scan's grid by covered volume.
@@ -58,6 +90,7 @@ def change_in_native_space(
         native_affine: (4, 4), voxel of the scan to RAS mm.
         native_shape: shape (I, J, K) of the scan.
         mid_to_native: (4, 4), maps points of mid-space to points of the scan, RAS mm.
+        warp: of mid-space before `mid_to_native`; None if the alignment is linear.
         scan: the scan's name in the reasons, such as "baseline".
 
     Returns:
@@ -79,15 +112,15 @@ def change_in_native_space(
         raise ValueError(f"expected 3D maps of one shape, got {np.shape(change)} and {np.shape(lesion_ids)}")
     if (np.asarray(lesion_ids)[np.asarray(change) > 0] == 0).any():
         raise ValueError("expected a lesion number in each changed voxel, found 0: number lesions and change together")
-    mid_to_native_ijk = np.linalg.inv(native_affine) @ mid_to_native @ mid_affine
-    shares = _covered(np.asarray(change), np.asarray(lesion_ids), mid_to_native_ijk, tuple(native_shape))
+    way = _Way(np.linalg.inv(native_affine) @ mid_to_native @ mid_affine, mid_affine, warp)
+    shares = _covered(np.asarray(change), np.asarray(lesion_ids), way, tuple(native_shape))
     labels = np.zeros(int(np.prod(native_shape)), dtype=np.uint8)
     owner = _majority(shares, labels)
     missing = _rescue(shares, labels, owner)
     return labels.reshape(tuple(native_shape)), _reasons(shares, missing, scan)
 
 
-def _covered(change: np.ndarray, lesion_ids: np.ndarray, to_native_ijk: np.ndarray, shape: tuple[int, ...]) -> _Shares:
+def _covered(change: np.ndarray, lesion_ids: np.ndarray, way: _Way, shape: tuple[int, ...]) -> _Shares:
     """Fractions of native voxels that each part covers."""
     voxels = np.argwhere(change > 0)
     key = lesion_ids[tuple(voxels.T)].astype(np.int64) * (max(ChangeType) + 1) + change[tuple(voxels.T)]
@@ -97,10 +130,11 @@ def _covered(change: np.ndarray, lesion_ids: np.ndarray, to_native_ijk: np.ndarr
     found = found[order]
     pairs: list[np.ndarray] = [np.zeros(0, np.int64)]
     weights: list[np.ndarray] = [np.zeros(0)]
-    for voxel, index, weight in _points(voxels, to_native_ijk, shape):
+    for voxel, index, weight in _points(voxels, way, shape):
         pair, inverse = np.unique(voxel * max(len(found), 1) + part[index], return_inverse=True)
         pairs.append(pair)
-        weights.append(np.bincount(inverse) * weight)
+        # a warp's points stand for more or less volume each
+        weights.append(np.bincount(inverse) * weight if isinstance(weight, float) else np.bincount(inverse, weight))
     pair, inverse = np.unique(np.concatenate(pairs), return_inverse=True)
     fraction = np.bincount(inverse, np.concatenate(weights), minlength=len(pair))
     voxel, entry_part = np.divmod(pair, max(len(found), 1))
@@ -109,25 +143,30 @@ def _covered(change: np.ndarray, lesion_ids: np.ndarray, to_native_ijk: np.ndarr
 
 
 def _points(
-    voxels: np.ndarray, to_native_ijk: np.ndarray, shape: tuple[int, ...]
-) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
+    voxels: np.ndarray, way: _Way, shape: tuple[int, ...]
+) -> Iterator[tuple[np.ndarray, np.ndarray, float | np.ndarray]]:
     """Points within the voxels, in bounded batches: native voxel (flat), row of `voxels`, volume in native voxels."""
+    to_native_ijk = way.linear
     # native voxels that one mid voxel spans along each of its axes; an even number of points leaves none on a midplane
     span = np.abs(to_native_ijk[:3, :3]).max(axis=0)
     per_axis = np.maximum(4, 2 * np.ceil(1.5 * span - 1e-6)).astype(int)
     steps = [(np.arange(count) + 0.5) / count - 0.5 for count in per_axis]
-    offsets = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 3) @ to_native_ijk[:3, :3].T
+    within = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    offsets = within @ to_native_ijk[:3, :3].T
     weight = abs(float(np.linalg.det(to_native_ijk[:3, :3]))) / len(offsets)
     centres = voxels @ to_native_ijk[:3, :3].T + to_native_ijk[:3, 3]
+    growth = None if way.warp is None else way.growth(voxels)
     batch = max(1, _CHUNK_POINTS // len(offsets))
     for start in range(0, len(voxels), batch):
-        # rounding half up, so that a voxel is a half-open box
-        index = np.floor((centres[start : start + batch, None] + offsets).reshape(-1, 3) + (0.5 + _TIE)).astype(
-            np.int64
-        )
+        places = (centres[start : start + batch, None] + offsets).reshape(-1, 3)
         row = np.repeat(np.arange(start, min(start + batch, len(voxels))), len(offsets))
+        if way.warp is not None:
+            places += way.shift((voxels[start : start + batch, None] + within).reshape(-1, 3))
+        # rounding half up, so that a voxel is a half-open box
+        index = np.floor(places + (0.5 + _TIE)).astype(np.int64)
         inside = np.all((index >= 0) & (index < shape), axis=1)
-        yield np.ravel_multi_index(tuple(index[inside].T), shape), row[inside], weight
+        volume = weight if growth is None else weight * growth[row[inside]]
+        yield np.ravel_multi_index(tuple(index[inside].T), shape), row[inside], volume
 
 
 def _majority(shares: _Shares, labels: np.ndarray) -> dict[int, int]:

@@ -25,14 +25,17 @@ class FindLesionsd(MapTransform):
 
     Reads the logits (3, I, J, K) under its key, and from the preprocessing `baseline_harmonized`,
     `followup_harmonized`, `brain`, `assessed`, and where there are any `anatomy`, `baseline_lesion`,
-    `followup_lesion`. Adds
+    `followup_lesion`, `mid_space`. Adds
 
     - `gain_probability`, `loss_probability` (1, I, J, K), zero where nothing was assessed;
     - `baseline_lesion`, `followup_lesion` (1, I, J, K) uint8, unless they are there, and `lesion_source` by visit;
     - `change` (1, I, J, K) uint8, `ChangeType`; `lesion_ids` (1, I, J, K) int32; `lesions`, a list of `Lesion`.
 
     A row's volume at a visit is that of the visit's mask together with what the change adds to it: gained voxels at
-    follow-up, lost ones at baseline.
+    follow-up, lost ones at baseline. Where the way from mid-space to the scans is not rigid, volumes are those in the
+    scan that shows them: a gain in the follow-up's space, a loss in the baseline's. So a lesion that did not change
+    keeps different volumes at both visits where all tissue shrank by atrophy, and no gain or loss. What the options
+    say of volume, such as the least one, is measured in mid-space, the same for both visits.
 
     Args:
         keys: the logits.
@@ -92,7 +95,15 @@ class FindLesionsd(MapTransform):
             affine=affine.numpy(),
             anatomy=np.asarray(out["anatomy"].as_tensor()[0]) if "anatomy" in out else None,
         )
-        ids, out["lesions"] = list_lesions(changes, maps, min_volume_mm3=self.min_volume_mm3)
+        space = out.get("mid_space")
+        ids, out["lesions"] = list_lesions(
+            changes,
+            maps,
+            min_volume_mm3=self.min_volume_mm3,
+            determinants=(1.0, 1.0)
+            if space is None
+            else (space.volume_ratio("baseline"), space.volume_ratio("followup")),
+        )
         for name, array in (
             ("gain_probability", gain.astype(np.float32)),
             ("loss_probability", loss.astype(np.float32)),

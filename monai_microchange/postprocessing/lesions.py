@@ -20,7 +20,7 @@ def list_lesions(
     maps: MidMaps,
     *,
     min_volume_mm3: float = 3.0,
-    determinants: tuple[float, float] = (1.0, 1.0),
+    determinants: tuple[float | np.ndarray, float | np.ndarray] = (1.0, 1.0),
 ) -> tuple[np.ndarray, list[Lesion]]:
     """Number the lesions and measure each.
 
@@ -32,8 +32,9 @@ def list_lesions(
         changes: components of change, from `find_changes`.
         maps: everything else known of the voxels, on the same grid.
         min_volume_mm3: least volume, over both visits together, of a stable lesion. Changed ones are always listed.
-        determinants: of the maps from mid-space to the baseline and to the follow-up scan, 1 if they are rigid.
-            Baseline volume and loss are corrected by the first, follow-up volume and gain by the second.
+        determinants: of the ways from mid-space to the baseline and to the follow-up scan (`MidSpace.volume_ratio`):
+            numbers, or maps (I, J, K); 1 if they are rigid. A volume is that in the scan which shows it: baseline
+            volume and loss are corrected by the first, follow-up volume and gain by the second.
 
     Returns:
         Lesion numbers (I, J, K), int32, 0 outside; and the lesions in order of number. No lesion gives zeros and no
@@ -53,6 +54,11 @@ def list_lesions(
     """
     if changes.change.shape != np.shape(maps.baseline):
         raise ValueError(f"expected a change map of shape {np.shape(maps.baseline)}, got {changes.change.shape}")
+    if any(np.ndim(part) and np.shape(part) != np.shape(maps.baseline) for part in determinants):
+        raise ValueError(
+            f"expected determinants as numbers, or of shape {np.shape(maps.baseline)}, got "
+            f"{[np.shape(part) for part in determinants]}"
+        )
     voxel_mm3 = abs(float(np.linalg.det(maps.affine[:3, :3])))
     lesion_ids = _numbered_unions(changes, maps, min_volume_mm3 / voxel_mm3)
     # from here on only the few voxels of lesions: `at` are their flat indices, `ids` the lesion of each
@@ -62,8 +68,8 @@ def list_lesions(
     # the voxels that place and intensity are taken from: the changed ones, or all if the lesion is stable
     changed = changes.change.ravel()[at] > 0
     focus = changed | (np.bincount(ids[changed], minlength=n + 1) == 0)[ids]
-    scale = voxel_mm3 * np.asarray(determinants)
-    volumes = _volumes(changes, maps, at, ids, scale)
+    scales = [voxel_mm3 * (np.ravel(part)[at] if np.ndim(part) else np.asarray(part)) for part in determinants]
+    volumes = _volumes(changes, maps, at, ids, scales)
     places = _places(at[focus], ids[focus], n, maps)
     intensity = _mean(ids[focus], n, _difference(maps, at[focus]))
     types, confidence = _types_and_confidence(changes, maps, at, ids, n)
@@ -101,9 +107,12 @@ def _numbered_unions(changes: ChangeMaps, maps: MidMaps, min_voxels: float) -> n
 
 
 def _volumes(
-    changes: ChangeMaps, maps: MidMaps, at: np.ndarray, ids: np.ndarray, voxel_mm3: np.ndarray
+    changes: ChangeMaps, maps: MidMaps, at: np.ndarray, ids: np.ndarray, voxel_mm3: list[np.ndarray]
 ) -> list[dict[str, Any]]:
-    """Volumes of ids 1..n, as arguments of `Lesion`; a voxel counts `voxel_mm3` (2,) at baseline and at follow-up."""
+    """Volumes of ids 1..n, as arguments of `Lesion`.
+
+    What a voxel counts at baseline and at follow-up, `voxel_mm3`, is one number, or one for each of `at`.
+    """
     measured = {
         "baseline_volume_mm3": (maps.baseline_lesion, voxel_mm3[0]),
         "followup_volume_mm3": (maps.followup_lesion, voxel_mm3[1]),
@@ -111,10 +120,13 @@ def _volumes(
         "loss_mm3": (changes.loss_labels, voxel_mm3[0]),
     }
     n = int(ids.max(initial=0))
-    columns = {
-        name: (np.bincount(ids[np.ravel(mask)[at] > 0], minlength=n + 1) * size).tolist()
-        for name, (mask, size) in measured.items()
-    }
+    columns = {}
+    for name, (mask, size) in measured.items():
+        inside = np.ravel(mask)[at] > 0
+        if size.ndim:
+            columns[name] = np.bincount(ids[inside], size[inside], minlength=n + 1).tolist()
+        else:
+            columns[name] = (np.bincount(ids[inside], minlength=n + 1) * size).tolist()
     return [{name: column[i] for name, column in columns.items()} for i in range(1, n + 1)]
 
 

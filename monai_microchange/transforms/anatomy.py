@@ -138,7 +138,8 @@ class SegmentAnatomyd(MapTransform):
 class MergeAnatomyd(MapTransform):
     """Merge the anatomy of all scans into one label map on their common grid, with the brain mask.
 
-    Takes what `SegmentAnatomyd` added, if it did, and puts `anatomy` and `brain`, (1, I, J, K) and uint8, in its place.
+    Takes what `SegmentAnatomyd` added, if it did, and puts `anatomy` and `brain`, (1, I, J, K) and uint8, in place of
+    the probabilities. Each scan's own brain mask stays: it shows what lies beyond the common grid.
 
     Args:
         keys: scans on one grid.
@@ -151,8 +152,6 @@ class MergeAnatomyd(MapTransform):
         if not all(f"{key}_anatomy" in out for key in keys):
             return out
         anatomy = merge_anatomy([out.pop(f"{key}_anatomy") for key in keys], out[keys[0]])
-        for key in keys:
-            del out[f"{key}_brain"]
         out["anatomy"] = anatomy
         out["brain"] = MetaTensor((anatomy.as_tensor() > 0).to(torch.uint8), affine=anatomy.affine)
         return out

@@ -12,6 +12,8 @@ from rich.console import Console
 import monai_microchange
 from monai_microchange.apps.cli import main
 from monai_microchange.apps.screen import headline, print_summary
+from monai_microchange.enums import Verdict
+from monai_microchange.quality import Reason
 
 
 def run(*arguments: str) -> int:
@@ -43,11 +45,30 @@ def test_missing_file_ends_in_one_sentence_and_exit_code_2(tmp_path, sample, cap
         (["compare", "a.nii.gz"], "give FOLLOWUP once"),
         (["compare", "--baseline", "FLAIR", "--followup", "FLAIR=b.nii.gz"], "expected MODALITY=FILE"),
         (["compare", "a.nii.gz", "b.nii.gz", "--device", "tpu"], "tpu"),
+        (["compare", "a.nii.gz", "b.nii.gz", "--dof", "8"], "'8' is not one of"),
+        (["compare", "a", "b", "c", "--brain-mask", "mask.nii.gz"], "--brain-mask: for two visits only, got 3"),
+        (["compare", "a", "b", "c", "--baseline", "FLAIR=a"], "--baseline: for two visits only, got 3"),
+        (["compare", "a", "b", "c", "--followup-series", "3", "--deformable"], "--followup-series, --deformable: for"),
     ],
 )
 def test_wrong_usage(arguments, message, capsys):
     assert run(*arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_series_with_a_missing_visit_ends_in_one_sentence(tmp_path, sample, capsys):
+    scans = [str(sample / "baseline.nii.gz"), str(sample / "followup.nii.gz"), "missing.nii.gz"]
+    assert run("compare", *scans, "-o", str(tmp_path / "out"), "--quiet") == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: visit 3: missing.nii.gz")
+    assert message.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_series_is_not_written_over_other_files(tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    assert run("compare", "a", "b", "c", "-o", str(tmp_path), "--overwrite", "--quiet") == 2
+    assert "other files (thesis.txt)" in capsys.readouterr().err
 
 
 def test_modalities_that_the_bundle_was_not_trained_on_are_refused(sample, capsys):
@@ -64,6 +85,18 @@ def test_summary_is_one_screen_and_names_the_answer(sample_result):
     assert headline(sample_result) in text
     assert text.count("\n") <= 30
     assert "not a medical device" in text
+
+
+def test_summary_tells_the_verdict_and_its_reasons(sample_result):
+    console = Console(width=300, record=True, file=io.StringIO())
+    stop = Reason(Verdict.DO_NOT_COMPARE, "modality", "The scans are of [two] modalities.")
+    reasons = (stop, *(Reason(Verdict.READ_WITH_CARE, "noise", f"Reason {i}.") for i in range(5)))
+    comparability = replace(sample_result.comparability, reasons=reasons)
+    print_summary(replace(sample_result, comparability=comparability), console)
+    text = console.export_text()
+    assert "Acquisitions: do not compare; residual misalignment 0." in text
+    assert "- The scans are of [two] modalities." in text
+    assert "and 2 more in result.json" in text
 
 
 def test_summary_without_change(sample_result):

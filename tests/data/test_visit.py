@@ -53,6 +53,20 @@ def test_dicom_visit(tmp_path, write_dicom_series, scan, affine):
     }
 
 
+@pytest.mark.parametrize(("agent", "given"), [("Gadovist", True), ("NO", False), ("", False), (None, False)])
+def test_kind_of_acquisition_and_contrast_agent(tmp_path, write_dicom_series, scan, affine, agent, given):
+    def change(k, data):
+        data.MRAcquisitionType, data.FlipAngle = "2D", 150
+        if agent is not None:
+            data.ContrastBolusAgent = agent
+
+    write_dicom_series(tmp_path, scan, affine, change=change)
+    protocol = read_visit(tmp_path).protocol
+    assert (protocol["acquisition_type"], protocol["flip_angle_deg"]) == ("2D", 150.0)
+    # that one was given, never its name: it is free text
+    assert protocol.get("contrast_agent") == ("given" if given else None)
+
+
 def test_dicom_hash_ignores_file_names(tmp_path, write_dicom_series, scan, affine):
     paths = write_dicom_series(tmp_path / "a", scan, affine)
     (tmp_path / "b").mkdir()

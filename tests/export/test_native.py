@@ -7,6 +7,7 @@ from scipy import ndimage as ndi
 
 from monai_microchange.enums import ChangeType
 from monai_microchange.export import change_in_native_space
+from monai_microchange.transforms.displacement import DisplacementField
 
 
 def make_affine(spacing=(1.0, 1.0, 1.0), angle=0.0, origin=(0.0, 0.0, 0.0)):
@@ -169,3 +170,38 @@ def test_refuses():
         resample(change, ids[1:], np.eye(4), (8, 8, 8))
     with pytest.raises(ValueError, match="number lesions and change together"):
         resample(change, np.zeros_like(ids), np.eye(4), (8, 8, 8))
+
+
+def shift_field(shift_mm, shape=(12, 12, 12)):
+    """A field that shifts everything, on nodes 3 mm apart."""
+    return DisplacementField(np.broadcast_to(np.reshape(shift_mm, (3, 1, 1, 1)), (3, *shape)), make_affine((3, 3, 3)))
+
+
+def test_warp_comes_before_the_linear_way():
+    """A shift by (1, 2, 0), and then a turn of the axes."""
+    change, ids = np.zeros((2, 10, 10, 10), np.uint8)
+    change[2, 3, 4] = ids[2, 3, 4] = 1
+    turn = np.eye(4)[[1, 2, 0, 3]]
+    labels, lost = resample(change, ids, np.eye(4), change.shape, mid_to_native=turn, warp=shift_field((1, 2, 0)))
+    assert np.argwhere(labels).tolist() == [[5, 4, 3]]
+    assert lost == {}
+
+
+def test_warp_of_nothing_changes_nothing():
+    change, ids = make_change()
+    grid = make_affine((0.9, 0.9, 4), angle=0.5, origin=(9, -9, 0.3)), (40, 40, 8)
+    plain = resample(change, ids, *grid)
+    warped = resample(change, ids, *grid, warp=shift_field((0, 0, 0)))
+    np.testing.assert_array_equal(warped[0], plain[0])
+    assert warped[1] == plain[1]
+
+
+def test_stretched_lesion_covers_more_voxels():
+    """Stretched by 1.5 along the first axis, about 0: 8 x 4 x 4 voxels become 12 x 4 x 4."""
+    change, ids = np.zeros((24, 12, 12), np.uint8), np.zeros((24, 12, 12), np.int32)
+    change[4:12, 4:8, 4:8] = ids[4:12, 4:8, 4:8] = 1
+    nodes = 3.0 * np.indices((12, 12, 12))[0]
+    stretch = DisplacementField(np.stack([0.5 * nodes + 0.25, 0 * nodes, 0 * nodes]), make_affine((3, 3, 3)))
+    labels, _ = resample(change, ids, np.eye(4), change.shape, warp=stretch)
+    assert (labels > 0).sum() == 12 * 4 * 4
+    assert np.argwhere(labels).min(axis=0).tolist() == [6, 4, 4]

@@ -4,7 +4,7 @@ import pytest
 from monai_microchange.data import InputError
 from monai_microchange.enums import ResultFile
 from monai_microchange.export import result_folder
-from monai_microchange.export.result_folder import check_output, write_result
+from monai_microchange.export.result_folder import check_output, finished_folder, is_result_file, write_result
 
 
 def test_new_and_empty_folders_may_be_used(tmp_path):
@@ -66,3 +66,32 @@ def test_result_is_as_readable_as_any_new_folder(sample_result, tmp_path):
     plain.mkdir()
     written = write_result(tmp_path / "out", sample_result)
     assert written.stat().st_mode == plain.stat().st_mode
+
+
+def test_names_of_result_files():
+    assert is_result_file("mid/misalignment.nii.gz")
+    assert is_result_file("transforms/followup_to_mid.tfm")
+    assert not is_result_file("mid/{visit}.nii.gz")
+    assert not is_result_file("notes.txt")
+
+
+def test_others_may_say_what_belongs_to_a_result(tmp_path):
+    (tmp_path / "visits").mkdir()
+    (tmp_path / "visits" / "1.txt").write_text("")
+    assert check_output(tmp_path, overwrite=True, is_ours=lambda name: name == "visits/1.txt") == tmp_path
+    with pytest.raises(InputError, match="other files"):
+        check_output(tmp_path, overwrite=True)
+
+
+def test_unfinished_folder_leaves_nothing(tmp_path):
+    def half(target):
+        with finished_folder(target) as work:
+            (work / "half.txt").write_text("")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        half(tmp_path / "deep" / "out")
+    assert list((tmp_path / "deep").iterdir()) == []
+    with finished_folder(tmp_path / "deep" / "out") as work:
+        (work / "whole.txt").write_text("")
+    assert [path.name for path in (tmp_path / "deep").rglob("*")] == ["out", "whole.txt"]

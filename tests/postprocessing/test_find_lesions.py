@@ -6,6 +6,7 @@ from monai.data import MetaTensor
 
 from monai_microchange.enums import ChangeType
 from monai_microchange.postprocessing import FindLesionsd
+from monai_microchange.transforms import MidSpace
 
 SHAPE = (20, 20, 20)
 NEW, GROWN, GONE = (slice(2, 5),) * 3, (slice(8, 11), slice(8, 11), slice(11, 13)), (slice(15, 18),) * 3
@@ -46,6 +47,25 @@ def test_three_changes_are_found_with_type_and_volume():
     assert (found["enlarging"].baseline_volume_mm3, found["enlarging"].followup_volume_mm3) == (27, 27 + 18)
     assert (found["resolved"].baseline_volume_mm3, found["resolved"].followup_volume_mm3) == (27, 0)
     assert out["lesion_source"] == dict.fromkeys(("baseline", "followup"), "mask given by the user")
+
+
+@pytest.mark.parametrize("grown", [1.0, 1.1])
+def test_volumes_are_those_in_the_scan_that_shows_them(grown):
+    """Half of a growth by 1.21 lies on either side of mid-space: gains count 1.1, losses 1 / 1.1."""
+    half = np.diag([grown, 1.0, 1.0, 1.0])
+    space = MidSpace(np.eye(4), SHAPE, np.linalg.inv(half), half)
+    found = {lesion.type_name: lesion for lesion in FindLesionsd()({**pair(), "mid_space": space})["lesions"]}
+    assert found["new"].gain_mm3 == pytest.approx(27 * grown)
+    assert found["resolved"].loss_mm3 == pytest.approx(27 / grown)
+    enlarging = found["enlarging"]
+    volumes = enlarging.baseline_volume_mm3, enlarging.followup_volume_mm3
+    assert volumes == pytest.approx((27 / grown, 45 * grown))
+
+
+def test_rigid_mid_space_changes_no_bit_of_the_volumes():
+    turn = np.array([[0.6, -0.8, 0, 3.3], [0.8, 0.6, 0, -1.7], [0, 0, 1, 0.9], [0, 0, 0, 1]])
+    space = MidSpace(np.eye(4), SHAPE, np.linalg.inv(turn), turn)
+    assert FindLesionsd()({**pair(), "mid_space": space})["lesions"] == FindLesionsd()(pair())["lesions"]
 
 
 def test_probabilities_are_those_of_the_logits_where_assessed():

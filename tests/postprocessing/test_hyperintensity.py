@@ -107,3 +107,16 @@ def test_refuses():
         visit_lesions(image, np.zeros(SHAPE), spacing_mm=SPACING)
     with pytest.raises(ValueError, match="varying intensity"):
         find(np.zeros(SHAPE), anatomy)
+
+
+def test_tissue_below_the_tentorium_is_measured_against_itself():
+    anatomy = make_anatomy()
+    image = make_image(anatomy)
+    below = (np.indices(SHAPE)[2] < 23) & np.isin(anatomy, (Anatomy.WHITE_MATTER, Anatomy.VENTRICLE, Anatomy.CORTEX))
+    assert below.sum() > 10_000
+    anatomy[below] = Anatomy.INFRATENTORIAL
+    image[below] = 5 + np.random.default_rng(1).normal(size=SHAPE)[below]  # bright, but all of it
+    assert find(image, anatomy)[below].sum() <= 3  # noise beside bright cortex
+    lesion = np.s_[22:26, 22:26, 10:14]
+    image[lesion] += 6
+    assert find(image, anatomy)[lesion].mean() > 0.95

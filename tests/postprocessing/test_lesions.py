@@ -128,6 +128,33 @@ def test_determinants_scale_each_visits_volumes():
     assert lesion.gain_mm3 == pytest.approx(48 * 0.9)
 
 
+def test_determinants_may_differ_from_voxel_to_voxel():
+    """Two lesions of 8 voxels: where the follow-up stretches to 1.5 each counts 12 mm3, elsewhere 8."""
+    here, there = np.s_[4:6, 4:6, 4:6], np.s_[12:14, 12:14, 12:14]
+    maps = make_maps(followup_lesion=[here, there], gain=[here], loss=[there])
+    stretch = np.ones(maps.gain_probability.shape)
+    stretch[:8] = 1.5
+    _, (first, second) = find(maps, determinants=(1.0, stretch))
+    volumes = {row.type_name: row for row in (first, second)}
+    assert volumes["new"].gain_mm3 == pytest.approx(12)
+    assert volumes["new"].followup_volume_mm3 == pytest.approx(12)
+    # a loss is measured in the baseline, which is not stretched
+    assert volumes["shrinking"].loss_mm3 == pytest.approx(8)
+
+
+def test_a_map_of_one_number_is_that_number():
+    maps = make_maps(gain=[np.s_[4:6, 4:6, 4:6]], followup_lesion=[np.s_[4:7, 4:6, 4:6]])
+    _, one = find(maps, determinants=(1.1, 0.9))
+    _, other = find(maps, determinants=(np.full(maps.gain_probability.shape, 1.1), 0.9))
+    assert [row.gain_mm3 for row in one] == pytest.approx([row.gain_mm3 for row in other])
+    assert [row.baseline_volume_mm3 for row in one] == pytest.approx([row.baseline_volume_mm3 for row in other])
+
+
+def test_determinants_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match="expected determinants as numbers, or of shape"):
+        find(make_maps(), determinants=(1.0, np.ones((3, 3, 3))))
+
+
 def test_a_change_that_the_lesion_mask_misses_is_noted():
     _, (lesion,) = find(make_maps(gain=[np.s_[4:6, 4:6, 4:6]]))
     assert lesion.note == "not in the follow-up lesion mask"

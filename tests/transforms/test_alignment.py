@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Both visits in mid-space, and back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from monai.transforms import Compose, Flipd, ScaleIntensityd
 from monai_microchange._frames import apply_affine
 from monai_microchange.data import InputError
 from monai_microchange.enums import VISITS
-from monai_microchange.transforms import AlignMidSpaced
+from monai_microchange.transforms import AlignMidSpaced, MidSpace
 
 from .conftest import GRIDS, head_at, rigid, scan_head
 
@@ -174,11 +176,46 @@ def test_masks_of_the_user_come_along(transform, motion):
 
 def test_too_small_an_overlap_is_refused():
     scan = scan_head(GRIDS["isotropic"])
-    with pytest.raises(InputError, match="expected an overlap of at least 101% of the head, got 100%"):
+    with pytest.raises(InputError, match=r"expected an overlap of at least 101% of the smaller head .* got 100%"):
         AlignMidSpaced(min_overlap=1.01)({"baseline": scan, "followup": scan})
+
+
+def test_force_goes_on_in_doubt():
+    scan = scan_head(GRIDS["isotropic"])
+    out = AlignMidSpaced(min_overlap=1.01, force=True, spacing_mm=3.0)({"baseline": scan, "followup": scan})
+    assert out["registration"].overlap == 1.0
+
+
+def test_parts_that_do_not_settle_are_doubted_in_heads_only(transform, aligned):
+    doubtful = replace(aligned["registration"], settled_share=0.2)
+    assert transform.doubt(aligned["registration"]) is None
+    assert "20%" in transform.doubt(doubtful)
+    assert "--force" in transform.doubt(doubtful)
+    assert transform.doubt(doubtful, is_head=False) is None
+    mirrored = replace(aligned["registration"], mirrored=True)
+    assert "left and right" in transform.doubt(mirrored, is_head=False)
 
 
 def test_scans_of_nothing_are_refused():
     empty = MetaTensor(torch.zeros(1, 20, 20, 20), affine=torch.eye(4))
     with pytest.raises(InputError, match="cannot be aligned: a scan has no foreground to align"):
         AlignMidSpaced()({"baseline": empty, "followup": empty})
+
+
+def test_a_given_space_is_used_and_nothing_is_estimated(transform, pair, aligned):
+    """A space 6 mm beside the one that would be found, and smaller: both visits are sampled as it says."""
+    found, shift = aligned["mid_space"], rigid((0, 0, 0), (6.0, 0, 0))
+    shape, halves = (20, 24, 20), (found.mid_to_baseline @ shift, found.mid_to_followup @ shift)
+    space = MidSpace(np.linalg.inv(shift) @ found.affine, shape, *halves)
+    out = transform({**pair, "mid_space": space, "registration": aligned["registration"]})
+    assert out["mid_space"] is space
+    assert out["registration"] is aligned["registration"]
+    for visit in VISITS:
+        # the shift of the grid and that of the transforms undo each other
+        torch.testing.assert_close(out[visit][0], aligned[visit][0, :20, :24, :20], atol=0.01, rtol=0)
+        np.testing.assert_array_equal(out[visit].affine.numpy(), space.affine)
+
+
+def test_space_without_its_registration_is_estimated_anew(transform, pair, aligned):
+    out = transform({**pair, "mid_space": MidSpace(np.eye(4), (4, 4, 4), np.eye(4), np.eye(4))})
+    assert out["mid_space"].shape == aligned["mid_space"].shape

@@ -13,6 +13,8 @@ from monai_microchange.enums import Anatomy
 from monai_microchange.transforms import (
     AlignMidSpaced,
     AssessRegiond,
+    BalanceBiasd,
+    CorrectBiasd,
     HarmonizeVisitsd,
     MergeAnatomyd,
     MidSpace,
@@ -22,6 +24,8 @@ from monai_microchange.transforms import (
     ReadChangeLabeld,
     ReadUserMasksd,
     SegmentAnatomyd,
+    StandardizeLocallyd,
+    StandardizeTissuesd,
 )
 
 from .conftest import GRIDS, scan_head
@@ -50,6 +54,8 @@ class ByBrightness(torch.nn.Module):
 TRANSFORMS = {
     "AlignMidSpaced": AlignMidSpaced(spacing_mm=3.0),
     "AssessRegiond": AssessRegiond(),
+    "BalanceBiasd": BalanceBiasd(),
+    "CorrectBiasd": CorrectBiasd(VISITS),
     "HarmonizeVisitsd": HarmonizeVisitsd(VISITS),
     "MergeAnatomyd": MergeAnatomyd(VISITS),
     "RandInsertChanged": RandInsertChanged(VISITS, BoxBank()),
@@ -58,6 +64,8 @@ TRANSFORMS = {
     "ReadChangeLabeld": ReadChangeLabeld(),
     "ReadUserMasksd": ReadUserMasksd(),
     "SegmentAnatomyd": SegmentAnatomyd(VISITS, ByBrightness()),
+    "StandardizeLocallyd": StandardizeLocallyd(VISITS),
+    "StandardizeTissuesd": StandardizeTissuesd(),
 }
 
 
@@ -68,6 +76,10 @@ def data():
     scans |= {visit: scan_head(GRIDS["isotropic"], noise=1.0, seed=i) for i, visit in enumerate(VISITS)}
     inside = MetaTensor((scans["image"].as_tensor() > 20).to(torch.uint8), affine=scans["image"].affine)
     masks = {key: inside.clone() for key in ("brain", "anatomy", "labels", "field_of_view")}
+    # front, middle and back of the head
+    bands = torch.tensor([Anatomy.OUTER_CSF, Anatomy.WHITE_MATTER, Anatomy.CORTEX], dtype=torch.uint8)
+    third = torch.arange(inside.shape[2]) * 3 // inside.shape[2]
+    masks["anatomy"] = inside * bands[third].view(1, 1, -1, 1)
     segmented = SegmentAnatomyd(VISITS, ByBrightness())({visit: scans[visit] for visit in VISITS})
     affine, shape = scans["image"].affine.numpy(), tuple(scans["image"].shape[1:])
     return {**segmented, **scans, **masks, "mid_space": MidSpace(affine, shape, np.eye(4), np.eye(4))}

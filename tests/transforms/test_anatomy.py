@@ -139,7 +139,7 @@ def test_segment_then_merge_leaves_anatomy_and_brain():
     assert brain.dtype == torch.uint8
     assert segmented["baseline_anatomy"].shape == (len(Anatomy), *brain.shape[1:])
     merged = MergeAnatomyd(["baseline", "followup"])(segmented)
-    assert set(merged) == {"baseline", "followup", "anatomy", "brain"}
+    assert set(merged) == {"baseline", "followup", "anatomy", "brain", "baseline_brain", "followup_brain"}
     assert merged["anatomy"].shape == merged["baseline"].shape
     assert torch.equal(merged["brain"].as_tensor(), (merged["anatomy"].as_tensor() > 0).to(torch.uint8))
     volume_mm3 = 8 * int(merged["brain"].sum())

@@ -7,7 +7,7 @@ import torch
 from scipy import ndimage as ndi
 
 from monai_microchange.transforms import HarmonizeVisitsd, local_standardize, robust_standardize
-from monai_microchange.transforms.harmonize import CLIP
+from monai_microchange.transforms.harmonize import CLIP, StandardizeLocallyd
 
 
 def make_brain(shape=(32, 36, 28), seed=0):
@@ -142,3 +142,17 @@ def test_suffix_keeps_the_scan():
     out = HarmonizeVisitsd("scan", mask_key="mask", suffix="_input")({"scan": image, "mask": mask})
     assert torch.equal(out["scan"], image)
     assert out["scan_input"].shape == (2, *image.shape[1:])
+
+
+def test_local_scale_as_a_transform():
+    image, mask = make_brain()
+    standardize = StandardizeLocallyd("scan", mask_key="mask", spacing_mm=2.0, sigma_mm=9.0, suffix="_local")
+    out = standardize({"scan": image, "mask": mask})
+    assert torch.equal(out["scan_local"], local_standardize(image, mask, spacing_mm=2.0, sigma_mm=9.0))
+    assert out["scan"] is image
+
+
+@pytest.mark.parametrize("options", [{"spacing_mm": 0.0}, {"sigma_mm": -12.0}])
+def test_options_of_the_local_scale_are_above_zero(options):
+    with pytest.raises(ValueError, match="must be above 0"):
+        StandardizeLocallyd("scan", **options)

@@ -13,7 +13,7 @@ from monai_microchange.data import read_volume
 from monai_microchange.transforms import register_pair
 from monai_microchange.transforms.registration import torch_engine
 
-from .conftest import GRIDS, head_at, rigid, scan_head
+from .conftest import GRIDS, Grid, head_at, rigid, scan_head
 
 POINTS_MM = np.random.RandomState(1).uniform(-15, 15, (200, 3))
 """Where in the head errors are measured."""
@@ -206,13 +206,21 @@ def test_fewer_degrees_of_freedom_are_kept_to(baseline, engine):
     np.testing.assert_allclose(product, product[0, 0] * np.eye(3), atol=2e-3 if engine == "itk" else 1e-9)
 
 
-def test_affine_swapped_gives_the_inverse(baseline):
-    followup = scan_head(GRIDS["anisotropic"], np.diag([1.05, 0.97, 1.0, 1.0]))
+@pytest.mark.parametrize("degrees_of_freedom", [7, 9, 12])
+def test_swapped_gives_the_inverse_with_any_freedom(baseline, motion, degrees_of_freedom):
+    """Composed with itself the other way round, nothing moves by 0.01 mm, nor by rounding."""
+    followup = scan_head(GRIDS["oblique"], motion @ np.diag([1.05, 0.97, 1.0, 1.0]), noise=1.0, seed=1)
     forth, back = (
-        register_pair(*pair, degrees_of_freedom=12).baseline_to_followup
+        register_pair(*pair, degrees_of_freedom=degrees_of_freedom).baseline_to_followup
         for pair in ((baseline, followup), (followup, baseline))
     )
-    assert distance_mm(np.linalg.inv(back), forth) < 1e-6
+    assert distance_mm(back @ forth, np.eye(4)) < 1e-6
+
+
+def test_thick_slices_across_thin_ones(baseline, motion):
+    """1 x 1 x 6 mm, the slices standing upright and askew."""
+    thick = Grid((1.0, 1.0, 6.0), (50, 56, 9), degrees=(70.0, -15.0, 11.0))
+    assert distance_mm(register_pair(baseline, scan_head(thick, motion, noise=1.0)).baseline_to_followup, motion) < 0.1
 
 
 def test_engines_agree(baseline, motion):
@@ -236,12 +244,6 @@ def test_a_seed_repeats_and_another_gives_nearly_the_same(baseline, motion):
     one, again, other = (register_pair(baseline, followup, seed=seed).baseline_to_followup for seed in (1, 1, 2))
     np.testing.assert_array_equal(again, one)
     assert distance_mm(other, one) < 0.05
-
-
-def test_two_heads_disagree(baseline, motion):
-    """Another head, the mirror image of one that has no symmetry, is told by its octants."""
-    mirrored = scan_head(GRIDS["isotropic"], np.diag([-1.0, 1, 1, 1]) @ motion)
-    assert register_pair(baseline, mirrored).disagreement_mm > 2.0
 
 
 def test_empty_mask_is_refused(baseline):

@@ -5,7 +5,8 @@ from monai_microchange.transforms.registration.pair import (
     DEGREES_OF_FREEDOM,
     ENGINES,
     LinearRegistration,
+    judge_pair,
     register_pair,
 )
 
-__all__ = ["DEGREES_OF_FREEDOM", "ENGINES", "LinearRegistration", "register_pair"]
+__all__ = ["DEGREES_OF_FREEDOM", "ENGINES", "LinearRegistration", "judge_pair", "register_pair"]

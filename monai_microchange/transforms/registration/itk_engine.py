@@ -49,7 +49,7 @@ def _register(
     method = sitk.ImageRegistrationMethod()
     method.SetNumberOfThreads(THREADS)
     method.SetMetricAsMattesMutualInformation(48)
-    method.SetMetricFixedMask(fixed.region)
+    method.SetMetricFixedMask(fixed.inner)
     method.SetMetricSamplingStrategy(method.RANDOM)
     method.SetMetricSamplingPercentagePerLevel([0.5, 0.2, 0.05], seed)
     method.SetInterpolator(sitk.sitkLinear)

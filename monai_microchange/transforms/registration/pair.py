@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Linear registration of two visits, the same whichever comes first."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from monai.data import MetaTensor
 
 from monai_microchange._frames import affine_from_image, apply_affine
 from monai_microchange.transforms.midspace import mean_linear
+from monai_microchange.transforms.registration.certainty import LEAST_SETTLED, fits_mirrored, settled_share
 from monai_microchange.transforms.registration.itk_engine import register_itk
 from monai_microchange.transforms.registration.poses import Poses
 from monai_microchange.transforms.registration.prepare import PreparedScan, prepare_scan
@@ -17,12 +18,14 @@ from monai_microchange.transforms.registration.start import find_start
 from monai_microchange.transforms.registration.torch_engine import refine_poses
 from monai_microchange.transforms.registration.volume import Volume
 
-__all__ = ["DEGREES_OF_FREEDOM", "ENGINES", "LinearRegistration", "register_pair"]
+__all__ = ["DEGREES_OF_FREEDOM", "ENGINES", "LinearRegistration", "judge_pair", "register_pair"]
 
 ENGINES = ("torch", "itk")
 """PyTorch in mid-space, or SimpleITK in both directions."""
 DEGREES_OF_FREEDOM = (6, 7, 9, 12)
 """Rigid; with one scale; with a scale along each axis; affine."""
+MAX_INCONSISTENCY_MM = 2.0
+"""Most that both directions may disagree."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,10 @@ class LinearRegistration:
         inverse_consistency_mm: how far the two directed registrations, whose mean this is, are apart (mean over the
             head); 0 for the `torch` engine, which knows no direction.
         disagreement_mm: how far octants of the head, each aligned by itself, lie from where this puts them (root mean
-            square). Pairs of one head have 0.1 to 1.5 (T1 against FLAIR); two heads 2.2 and more.
+            square).
+        settled_share: share of the small parts of the head that fit best where this puts them, from 0 to 1 (see
+            `settled_share`): near 1 for one head, about 0.2 for two.
+        mirrored: whether the scans fit better when one of them is mirrored.
         overlap: share of the smaller head region that the other covers, from 0 to 1.
         correlation: Pearson's, of grey values in the overlap.
         normalized_mutual_information: of grey values in the overlap, from 1 to 2.
@@ -43,9 +49,41 @@ class LinearRegistration:
     baseline_to_followup: np.ndarray
     inverse_consistency_mm: float
     disagreement_mm: float
+    settled_share: float
+    mirrored: bool
     overlap: float
     correlation: float
     normalized_mutual_information: float
+
+    def doubts(self, *, min_overlap: float = 0.5, min_settled: float = LEAST_SETTLED) -> tuple[str, ...]:
+        """Why the alignment is not to be believed, a sentence each; none if it is.
+
+        True of a head, which one skull keeps in shape; organs that move by themselves raise doubts without being wrong.
+
+        Args:
+            min_overlap: least share of the smaller region that the other must cover. Half a head against a whole one
+                passes: the whole one covers all of the half.
+            min_settled: least `settled_share`.
+        """
+        found = []
+        if self.mirrored:
+            found.append("the scans fit better when one of them is mirrored: left and right are exchanged in one.")
+        elif self.settled_share < min_settled:
+            found.append(
+                f"expected at least {min_settled:.0%} of the small parts to fit best where they lie, got "
+                f"{self.settled_share:.0%}: the scans are of two patients, or do not show the same part of the body."
+            )
+        if self.overlap < min_overlap:
+            found.append(
+                f"expected an overlap of at least {min_overlap:.0%} of the smaller head (or foreground), got "
+                f"{self.overlap:.0%}: the scans do not show the same part of the body."
+            )
+        if self.inverse_consistency_mm > MAX_INCONSISTENCY_MM:
+            found.append(
+                f"expected both directions to agree within {MAX_INCONSISTENCY_MM:g} mm, got "
+                f"{self.inverse_consistency_mm:.1f} mm apart."
+            )
+        return tuple(found)
 
 
 def register_pair(
@@ -97,24 +135,68 @@ def register_pair(
         raise ValueError(f"degrees_of_freedom must be one of {DEGREES_OF_FREEDOM}; got {degrees_of_freedom!r}")
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {ENGINES}; got {engine!r}")
-    scans = prepare_scan(baseline, baseline_mask), prepare_scan(followup, followup_mask)
-    volumes = [Volume.of(scan, torch.device(device)) for scan in scans]
+    pair = _Pair((baseline, followup), (baseline_mask, followup_mask), device, seed)
     try:
-        poses = find_start(volumes, seed)
+        poses = find_start(pair.volumes, seed)
         if engine == "torch":
-            pose = refine_poses(volumes, poses, degrees_of_freedom=degrees_of_freedom, seed=seed)
-            transform, apart = pose.transforms[0], 0.0
-        else:
-            forth, back = register_itk(*scans, poses.transforms[0], degrees_of_freedom=degrees_of_freedom, seed=seed)
-            transform, apart = mean_linear(forth, back), _apart_mm(forth, back, scans)
-            pose = Poses.of_transform(transform, [volume.centre for volume in volumes], torch.device(device))
-        doubt = disagreement_mm(volumes, pose, seed)
+            pose = refine_poses(pair.inner, poses, degrees_of_freedom=degrees_of_freedom, seed=seed)
+            return pair.judged(pose.transforms[0])
+        start = poses.transforms[0]
+        forth, back = register_itk(*pair.scans, start, degrees_of_freedom=degrees_of_freedom, seed=seed)
+        return replace(pair.judged(mean_linear(forth, back)), inverse_consistency_mm=_apart_mm(forth, back, pair.scans))
     except ValueError as error:
         raise ValueError(
             "the two scans could not be brought to overlap: are they of one patient, and do they show the same part "
             "of the body?"
         ) from error
-    return LinearRegistration(transform, apart, doubt, *agreement(volumes, transform))
+
+
+def judge_pair(
+    baseline: MetaTensor,
+    followup: MetaTensor,
+    baseline_to_followup: np.ndarray,
+    *,
+    baseline_mask: MetaTensor | None = None,
+    followup_mask: MetaTensor | None = None,
+    device: str | torch.device = "cpu",
+    seed: int = 1,
+) -> LinearRegistration:
+    """How good a transform from elsewhere seems, with an inverse consistency of 0; arguments as of `register_pair`.
+
+    Raises:
+        ValueError: if a scan has no foreground or another shape, or the scans do not meet.
+    """
+    return _Pair((baseline, followup), (baseline_mask, followup_mask), device, seed).judged(baseline_to_followup)
+
+
+class _Pair:
+    """Both scans, prepared, and as volumes with all of their region and with its inner part."""
+
+    def __init__(
+        self,
+        scans: tuple[MetaTensor, MetaTensor],
+        masks: tuple[MetaTensor | None, MetaTensor | None],
+        device: str | torch.device,
+        seed: int,
+    ):
+        self.scans = prepare_scan(scans[0], masks[0]), prepare_scan(scans[1], masks[1])
+        self.device = torch.device(device)
+        self.volumes = [Volume.of(scan, self.device) for scan in self.scans]
+        self.inner = [volume.within(scan.inner) for volume, scan in zip(self.volumes, self.scans, strict=True)]
+        self.seed = seed
+
+    def judged(self, transform: np.ndarray) -> LinearRegistration:
+        """The transform with what the scans say of it."""
+        pose = Poses.of_transform(transform, [volume.centre for volume in self.volumes], self.device)
+        share = settled_share(self.inner, pose)
+        return LinearRegistration(
+            transform,
+            0.0,
+            disagreement_mm(self.volumes, pose, self.seed),
+            share,
+            fits_mirrored(self.inner, share, self.seed),
+            *agreement(self.volumes, transform),
+        )
 
 
 def _apart_mm(one: np.ndarray, other: np.ndarray, scans: tuple[PreparedScan, PreparedScan]) -> float:

@@ -5,7 +5,7 @@ import torch
 
 from monai_microchange.transforms.registration.likeness import joint_histogram
 
-__all__ = ["change_weight"]
+__all__ = ["biweight", "change_weight", "expected_grey", "unexplained"]
 
 CUTOFF = 8.0
 """Places whose mean residual is beyond so many robust standard deviations count for nothing."""
@@ -37,19 +37,34 @@ def change_weight(
     keep = torch.ones_like(one)
     for _ in range(ROUNDS):
         table = joint_histogram(one, other, weight * keep, bins)
-        forth = _by_place(_residual(table, one, other), weight, place)
-        back = _by_place(_residual(table.mT.contiguous(), other, one), weight, place)
-        keep = (_biweight(forth) * _biweight(back)).to(one.dtype)[:, place]
+        forth = _by_place(unexplained(table, one, other), weight, place)
+        back = _by_place(unexplained(table.mT.contiguous(), other, one), weight, place)
+        keep = (biweight(forth) * biweight(back)).to(one.dtype)[:, place]
     return keep
 
 
-def _residual(table: torch.Tensor, given: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    """How far `seen` is from what is expected where the other scan shows `given`, in standard deviations."""
+def expected_grey(table: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
+    """What the one scan mostly shows (K, N) where the other shows `given` (K, N): the mean of each row of the table.
+
+    Args:
+        table: joint distribution (K, bins, bins) of the given grey values (rows) and the expected ones.
+        given: grey values from 0 to 1.
+    """
+    return _read(_moments(table)[0], given)
+
+
+def unexplained(table: torch.Tensor, given: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    """How far `seen` (K, N) is from what is expected where the other scan shows `given`, in standard deviations."""
+    mean, spread = _moments(table)
+    return (seen - _read(mean, given)) / _read(spread, given)
+
+
+def _moments(table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation (K, bins) of each row."""
     grey = torch.linspace(0, 1, table.shape[1], dtype=table.dtype, device=table.device)
     total = table.sum(2).clamp(min=1e-9)
     mean = table @ grey / total
-    spread = (table @ grey.square() / total - mean.square()).clamp(min=MIN_SPREAD**2).sqrt()
-    return (seen - _read(mean, given)) / _read(spread, given)
+    return mean, (table @ grey.square() / total - mean.square()).clamp(min=MIN_SPREAD**2).sqrt()
 
 
 def _read(curve: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
@@ -70,7 +85,8 @@ def _by_place(residual: torch.Tensor, weight: torch.Tensor, place: torch.Tensor)
     return sums[0] / sums[1].clamp(min=1e-6)
 
 
-def _biweight(residual: torch.Tensor) -> torch.Tensor:
+def biweight(residual: torch.Tensor) -> torch.Tensor:
+    """Tukey's biweight of residuals (K, places): from 1 down to 0 at `CUTOFF` robust standard deviations."""
     middle = residual.median(1, keepdim=True).values
     spread = 1.4826 * (residual - middle).abs().median(1, keepdim=True).values.clamp(min=1e-6)
     return (1 - ((residual - middle) / (CUTOFF * spread)).square()).clamp(min=0).square()

@@ -42,11 +42,18 @@ class Level:
 LEVELS = (
     Level(6, 10_000, 32, 6.0, 0.05, 25),
     Level(3, 40_000, 32, 2.0, 0.02, 20),
-    Level(1, 120_000, 64, 1.0, 0.005, 12, robust=True),
+    Level(1, 60_000, 64, 1.0, 0.005, 12, robust=True),
 )
 
 
-def refine_poses(volumes: Sequence[Volume], poses: Poses, *, degrees_of_freedom: int = 6, seed: int = 1) -> Poses:
+def refine_poses(
+    volumes: Sequence[Volume],
+    poses: Poses,
+    *,
+    degrees_of_freedom: int = 6,
+    levels: Sequence[Level] | None = None,
+    seed: int = 1,
+) -> Poses:
     """The best of some poses, refined from 6 mm voxels to 1 mm: a batch of one.
 
     Normalised mutual information is maximised over one transform whose halves move both scans to samples that lie in
@@ -56,10 +63,11 @@ def refine_poses(volumes: Sequence[Volume], poses: Poses, *, degrees_of_freedom:
         volumes: of the baseline and of the follow-up, on voxels of 1 mm.
         poses: within about 20 degrees and 20 mm.
         degrees_of_freedom: 6, 7, 9 (scales along the axes of mid-space) or 12; the coarsest level is always rigid.
+        levels: at least two; `LEVELS` by default.
         seed: of the samples' places.
     """
     curvature = None
-    for number, level in enumerate(LEVELS):
+    for number, level in enumerate(LEVELS if levels is None else levels):
         free = degrees_of_freedom if number else 6
         found = _refine(volumes, poses, level, free, seed + number, _widened(curvature, free))
         poses, curvature = poses.changed(found.point), found.curvature

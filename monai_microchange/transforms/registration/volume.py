@@ -2,6 +2,7 @@
 """A scan that can be sampled at any points of the world, in poses as many as one likes, with gradients."""
 
 import numpy as np
+import SimpleITK as sitk
 import torch
 from torch.nn import functional
 
@@ -59,6 +60,17 @@ class Volume:
         block = np.diag([factor, factor, factor, 1.0])
         block[:3, 3] = (factor - 1) / 2
         return Volume(coarse, self.affine @ block, self.centre, self.field)
+
+    def within(self, region: sitk.Image) -> "Volume":
+        """With another region, on the same grid."""
+        inside = torch.from_numpy(array_from_image(region).astype(np.float32)).to(self.channels.device)
+        return Volume(torch.stack([self.channels[0], inside]), self.affine, self.centre, self.field)
+
+    def mirrored(self) -> "Volume":
+        """Left for right, about the middle of the region."""
+        mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
+        mirror[0, 3] = 2 * self.centre[0]
+        return Volume(self.channels, mirror @ self.affine, self.centre, (mirror @ self.field[0], self.field[1]))
 
     def masked(self) -> "Volume":
         """With nothing outside the region."""
