@@ -21,7 +21,7 @@ import operating_point
 import torch
 from _subtraction import Subtraction, subtraction_oracle
 from monai.bundle import ConfigParser
-from monai.transforms import Compose, ConcatItemsd, CopyItemsd, Flipd, MapTransform
+from monai.transforms import Compose, ConcatItemsd, Flipd, MapTransform
 from truth_grid import Case, change_on_truth_grid, load_case, scan_path
 
 from monai_microchange._frames import image_from_array, spacing_from_affine
@@ -106,7 +106,7 @@ class Bundle:
         parser.update({"bundle_root": str(root)})
         names = ("preprocessing", "network", "inferer", "postprocessing")
         steps, network, inferer, postprocessing = (parser.get_parsed_content(name) for name in names)
-        cut = next(i for i, step in enumerate(steps.transforms) if isinstance(step, CopyItemsd))
+        cut = next(i for i, step in enumerate(steps.transforms) if isinstance(step, HarmonizeVisitsd))
         before = Compose(steps.transforms[:cut])
         # the bundle's own treatment is one of those compared
         after = Compose([step for step in steps.transforms[cut:] if not isinstance(step, BalanceBiasd)])

@@ -25,6 +25,9 @@ from monai_microchange.stages import STAGES, Progress, StageClock
 
 __all__ = ["CompareOptions", "PairWorkflow", "compare", "load_workflow"]
 
+NEEDED = frozenset({"ReadPaird", "AlignMidSpaced", "JudgePaird", "AssessRegiond"})
+"""Transforms whose results every record holds."""
+
 
 def compare(
     baseline: str | Path | Mapping[str, str | Path],
@@ -98,6 +101,11 @@ def load_workflow(root: Path, settings: Mapping[str, Any]) -> "PairWorkflow":
         # MONAI wraps whatever a component raises; the user's mistake is inside
         if isinstance(error.__cause__, (ValueError, OSError)):
             raise InputError(f"the bundle cannot be used: {error.__cause__}") from error
+        if isinstance(error.__cause__, TypeError):
+            raise InputError(
+                f"{config}: expected the configuration of a change bundle of this version; got one with "
+                f"{error.__cause__}; compare it with that of the shipped bundle."
+            ) from error
         raise
     return workflow
 
@@ -113,6 +121,9 @@ class PairWorkflow:
         modalities: what the network was trained on, in order.
         bundle_root: folder of the bundle, whose name and version go into the record.
         weights: the network's file, whose hash goes into the record.
+
+    Raises:
+        ValueError: if a transform that the result cannot do without is missing.
     """
 
     def __init__(
@@ -126,6 +137,12 @@ class PairWorkflow:
         bundle_root: str | Path,
         weights: str | Path,
     ):
+        names = {type(transform).__name__ for transform in preprocessing.transforms}
+        if missing := NEEDED - names:
+            raise ValueError(
+                f"expected preprocessing with {', '.join(sorted(missing))}, as the shipped bundle has; got "
+                f"{', '.join(sorted(names))}"
+            )
         self.preprocessing = preprocessing
         self.network = network
         self.inferer = inferer

@@ -61,7 +61,7 @@ def provenance_record(
         "lesion_source": data["lesion_source"],
         "registration": _registration_record(registration, data.get("deformation")),
         "comparability": comparability.record(),
-        "warnings": [*pair.warnings, *_in_doubt(registration), *_forced(comparability)],
+        "warnings": [*pair.warnings, *_in_doubt(data), *_forced(comparability)],
         "note": "For research use only; not a medical device.",
     }
 
@@ -102,9 +102,12 @@ def _registration_record(
     return record
 
 
-def _in_doubt(registration: LinearRegistration) -> list[str]:
-    """Doubts that stopped nothing: by force, or since no head was found that they would be true of."""
-    return [f"Alignment: {sentence}" for sentence in registration.doubts()]
+def _in_doubt(data: Mapping[str, Any]) -> list[str]:
+    """Doubts that stopped nothing, by force; as `AlignMidSpaced.doubt` has them, of heads or of other organs."""
+    is_head = all(f"{visit}_brain" in data for visit in VISITS)
+    registration: LinearRegistration = data["registration"]
+    doubts = registration.doubts() if is_head else registration.doubts(min_settled=0.0)
+    return [f"Alignment: {sentence}" for sentence in doubts]
 
 
 def _forced(comparability: Comparability) -> list[str]:

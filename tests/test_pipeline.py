@@ -13,10 +13,11 @@ import torch
 
 import monai_microchange
 from monai_microchange._frames import apply_affine, matrix_from_transform
+from monai_microchange._shipped import shipped_bundle
 from monai_microchange.data import InputError
 from monai_microchange.enums import VISITS, ChangeType, ResultFile
 from monai_microchange.metrics import match_lesions
-from monai_microchange.pipeline import compare
+from monai_microchange.pipeline import compare, load_workflow
 from monai_microchange.result import ChangeResult
 
 
@@ -163,6 +164,24 @@ def test_weights_of_another_network_are_refused(tmp_path, sample):
     torch.save({"something": torch.zeros(3)}, tmp_path / "other.pt")
     with pytest.raises(InputError, match="expected weights of MicroChangeNet"):
         compare(str(sample / "baseline.nii.gz"), str(sample / "followup.nii.gz"), weights=tmp_path / "other.pt")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("monai_microchange.quality.JudgePaird", "Identityd", "expected preprocessing with JudgePaird"),
+        ('spacing_mm: "@spacing_mm", degrees', "max_inconsistency_mm: 2.0, degrees", "of this version; got one with"),
+    ],
+)
+def test_bundle_of_another_version_is_refused(tmp_path, old, new, message):
+    shutil.copytree(shipped_bundle(), tmp_path / "bundle", ignore=shutil.ignore_patterns("runs", "docs"))
+    config = tmp_path / "bundle" / "configs" / "inference.yaml"
+    text = config.read_text()
+    assert old in text
+    text = text.replace(old, new)
+    config.write_text(text.replace('Identityd, force: "@force"', "Identityd, keys: baseline"))
+    with pytest.raises(InputError, match=message):
+        load_workflow(tmp_path / "bundle", {})
 
 
 def test_modality_that_the_bundle_does_not_know_is_refused(sample):

@@ -2,10 +2,11 @@
 """Acquisition numbers from the JSON file that BIDS has beside a scan."""
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from monai_microchange.data._dicom_header import _NO_AGENT
 
 __all__ = ["read_sidecar"]
 
@@ -15,6 +16,8 @@ _NUMBERS = {
     "field_strength_t": "MagneticFieldStrength",
     "flip_angle_deg": "FlipAngle",
 }
+_BEYOND_ALL = 1e9
+"""No number of an acquisition is as large."""
 
 
 def read_sidecar(path: Path) -> dict[str, float | str]:
@@ -36,7 +39,7 @@ def read_sidecar(path: Path) -> dict[str, float | str]:
     """
     stem = path.name[:-7] if path.name.lower().endswith(".nii.gz") else path.stem
     try:
-        content = json.loads((path.parent / f"{stem}.json").read_text(encoding="utf-8"))
+        content = json.loads((path.parent / f"{stem}.json").read_text(encoding="utf-8-sig"))
     except (OSError, ValueError):
         return {}
     if not isinstance(content, Mapping):
@@ -48,10 +51,12 @@ def read_sidecar(path: Path) -> dict[str, float | str]:
         facts["acquisition_type"] = content["MRAcquisitionType"]
     if isinstance(content.get("ManufacturersModelName"), str) and content["ManufacturersModelName"]:
         facts["manufacturer_model"] = content["ManufacturersModelName"]
-    if content.get("ContrastBolusIngredient"):
+    # n/a is what BIDS has for unknown
+    if str(content.get("ContrastBolusIngredient") or "").strip().casefold() not in _NO_AGENT | {"n/a"}:
         facts["contrast_agent"] = "given"
     return facts
 
 
 def _is_size(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    # NaN lies in no range, and an integer of any length can be compared, though not made a float
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _BEYOND_ALL

@@ -8,7 +8,7 @@ import numpy as np
 
 from monai_microchange._frames import apply_affine
 from monai_microchange.enums import ChangeType
-from monai_microchange.transforms.displacement import DisplacementField
+from monai_microchange.transforms.displacement import WarpField
 
 __all__ = ["change_in_native_space"]
 
@@ -48,7 +48,7 @@ class _Way:
 
     linear: np.ndarray
     mid_affine: np.ndarray
-    warp: DisplacementField | None
+    warp: WarpField | None
 
     def shift(self, voxels: np.ndarray) -> np.ndarray:
         """How much farther the warp leads some places (n, 3), in voxels of the scan."""
@@ -73,7 +73,7 @@ def change_in_native_space(
     native_affine: np.ndarray,
     native_shape: Sequence[int],
     mid_to_native: np.ndarray,
-    warp: DisplacementField | None = None,
+    warp: WarpField | None = None,
     scan: str = "native",
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Resample the change map to a scan's grid by covered volume.

@@ -7,12 +7,12 @@ import numpy as np
 import SimpleITK as sitk
 
 from monai_microchange._frames import LPS_FROM_RAS, image_from_array, transform_from_matrix
-from monai_microchange.transforms.displacement import DisplacementField
+from monai_microchange.transforms.displacement import WarpField
 
 __all__ = ["write_inverse_warp", "write_warp"]
 
 
-def write_warp(path: Path | str, mid_to_scan: np.ndarray, warp: DisplacementField) -> None:
+def write_warp(path: Path | str, mid_to_scan: np.ndarray, warp: WarpField) -> None:
     """Write `<visit>_to_mid_warp.h5`, the transform that resamples a scan into mid-space.
 
     As ITK has it, it maps a point of mid-space to a point of the scan, in LPS mm: first the displacement, then the
@@ -30,7 +30,7 @@ def write_warp(path: Path | str, mid_to_scan: np.ndarray, warp: DisplacementFiel
     _write(path, [transform_from_matrix(mid_to_scan), _displacement(warp)])
 
 
-def write_inverse_warp(path: Path | str, mid_to_scan: np.ndarray, inverse_warp: DisplacementField) -> None:
+def write_inverse_warp(path: Path | str, mid_to_scan: np.ndarray, inverse_warp: WarpField) -> None:
     """Write `<visit>_to_mid_warp_inverse.h5`, the transform that resamples an image of mid-space onto the scan.
 
     Args:
@@ -44,7 +44,7 @@ def write_inverse_warp(path: Path | str, mid_to_scan: np.ndarray, inverse_warp: 
     _write(path, [_displacement(inverse_warp), transform_from_matrix(np.linalg.inv(mid_to_scan))])
 
 
-def _displacement(warp: DisplacementField) -> sitk.Transform:
+def _displacement(warp: WarpField) -> sitk.Transform:
     vectors = np.einsum("ab,bijk->aijk", LPS_FROM_RAS[:3, :3], warp.vectors.astype(np.float64))
     parts = [image_from_array(part, warp.affine) for part in vectors]
     return sitk.DisplacementFieldTransform(sitk.Compose(*parts))

@@ -5,12 +5,16 @@ import numpy as np
 import torch
 from scipy import ndimage as ndi
 
-from monai_microchange.quality._work_grid import block_means, smoothed, standardized, work_factor
+from monai_microchange.quality._work_grid import block_means, slopes, smoothed, standardized, work_factor
 
 __all__ = ["edge_distance_mm", "likeness"]
 
 STRONG = 0.9
 """Edges are where the gradient is above this quantile of the mask."""
+MIN_VOXELS = 64
+"""Fewer working voxels, a cube of 8 mm, say nothing of two brains."""
+FLAT = 1e-5
+"""Values that differ by less, relative to the largest, differ by rounding."""
 
 
 def likeness(
@@ -28,7 +32,7 @@ def likeness(
         resolution_mm: extent of the coarser scan's voxels along each axis (3,).
 
     Returns:
-        The two correlations, 0 where a scan has one value only, and the distance.
+        The two correlations, NaN where a scan has one value only or the mask is too small, and the distance.
     """
     factor = work_factor(spacing_mm)
     coarse_mm, inside = factor * spacing_mm, block_means(mask > 0, factor) > 0.5
@@ -37,6 +41,8 @@ def likeness(
     local = [standardized(scan, inside.astype(np.float32), spacing_mm=coarse_mm) for scan in alike]
     edges = [_strong_edges(scan, inside) for scan in local]
     distance = edge_distance_mm(edges[0], edges[1], spacing_mm=coarse_mm)
+    if inside.sum() < MIN_VOXELS or any(_is_flat(scan, mask) for scan in scans):
+        return float("nan"), float("nan"), distance
     return _correlation(alike, inside), _correlation(local, inside), distance
 
 
@@ -59,9 +65,15 @@ def edge_distance_mm(one: np.ndarray, other: np.ndarray, *, spacing_mm: float) -
 def _correlation(scans: list[np.ndarray], inside: np.ndarray) -> float:
     one, other = (scan[inside] - scan[inside].mean(dtype=np.float64) for scan in scans)
     scale = float(np.sqrt((one**2).sum() * (other**2).sum()))
-    return float((one * other).sum()) / scale if scale > 0 else 0.0
+    return float((one * other).sum()) / scale if scale > 0 else float("nan")
+
+
+def _is_flat(scan: torch.Tensor, mask: torch.Tensor) -> bool:
+    """Whether it has one value in the mask but for rounding: smoothing would carry in what lies around."""
+    values = scan[mask > 0]
+    return float(values.max() - values.min()) <= FLAT * float(values.abs().max())
 
 
 def _strong_edges(scan: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    slope = np.sqrt(sum(axis**2 for axis in np.gradient(scan)))
+    slope = np.sqrt(sum(axis**2 for axis in slopes(scan, spacing_mm=1.0)))
     return inside & (slope > max(float(np.quantile(slope[inside], STRONG)), 1e-6))

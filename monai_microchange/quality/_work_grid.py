@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage as ndi
 from torch.nn import functional
 
-__all__ = ["WORK_MM", "block_means", "smoothed", "standardized", "work_factor"]
+__all__ = ["WORK_MM", "block_means", "slopes", "smoothed", "standardized", "work_factor"]
 
 WORK_MM = 2.0
 """Voxel size that scans are judged at: shifts of a tenth of it are seen, and it costs an eighth of 1 mm."""
@@ -31,6 +31,14 @@ def block_means(image: torch.Tensor, factor: int) -> np.ndarray:
     plain = torch.as_tensor(image).as_subclass(torch.Tensor).float()[None]  # type: ignore[arg-type]
     padding = [end for size in reversed(plain.shape[2:]) for end in (0, -size % factor)]
     return functional.avg_pool3d(functional.pad(plain, padding, mode="replicate"), factor)[0, 0].numpy()
+
+
+def slopes(scan: np.ndarray, *, spacing_mm: float) -> list[np.ndarray]:
+    """Gradient of a scan (i, j, k) along each axis, per mm; 0 along an axis of one voxel."""
+    return [
+        np.gradient(scan, spacing_mm, axis=axis) if size > 1 else np.zeros_like(scan)
+        for axis, size in enumerate(scan.shape)
+    ]
 
 
 def smoothed(scan: np.ndarray, resolution_mm: np.ndarray, *, spacing_mm: float, further_mm: float = 0.0) -> np.ndarray:

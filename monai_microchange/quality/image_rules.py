@@ -2,11 +2,12 @@
 """What two aligned scans themselves say against a comparison."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from monai_microchange.enums import Verdict
 from monai_microchange.quality.comparability import Reason
 from monai_microchange.quality.measures import PairMeasures
-from monai_microchange.quality.thresholds import THRESHOLDS
+from monai_microchange.quality.thresholds import THRESHOLDS, Threshold
 
 __all__ = ["image_reasons"]
 
@@ -16,7 +17,9 @@ NAMES = {"grey": "Grey matter", "deep_grey": "Deep grey matter", "csf": "CSF"}
 NAMED = ("baseline", "follow-up")
 
 
-def image_reasons(measures: PairMeasures, voxel_ratio: Sequence[float] = (1.0, 1.0, 1.0)) -> list[Reason]:
+def image_reasons(
+    measures: PairMeasures, voxel_ratio: Sequence[float] = (1.0, 1.0, 1.0), *, is_head: bool = True
+) -> list[Reason]:
     """Reasons against comparing two aligned scans, from what was measured on them; what is NaN is no reason.
 
     The verdicts do not depend on which scan comes first.
@@ -25,9 +28,22 @@ def image_reasons(measures: PairMeasures, voxel_ratio: Sequence[float] = (1.0, 1
         measures: of the pair.
         voxel_ratio: length of the longer voxel over the shorter one along each axis of mid-space (3,): where the voxels
             differ, the header's rules have said that the sharpness does.
+        is_head: whether a brain was measured. Organs move by themselves: there neither structure nor misalignment
+            forbids the comparison.
     """
-    reasons = [reason for rule in (_coverage, _likeness, _alignment, _contrast, _noise) for reason in rule(measures)]
-    return [*reasons, *_smoothness(measures, voxel_ratio)]
+    return [
+        *_coverage(measures),
+        *_likeness(measures, is_head=is_head),
+        *_alignment(measures, is_head=is_head),
+        *_contrast(measures),
+        *_noise(measures),
+        *_smoothness(measures, voxel_ratio),
+    ]
+
+
+def _limit_of_heads(about: str, *, is_head: bool) -> Threshold:
+    """A limit that was set on brains: of other organs it stops nothing."""
+    return THRESHOLDS[about] if is_head else replace(THRESHOLDS[about], stop=None)
 
 
 def _coverage(measures: PairMeasures) -> Iterator[Reason]:
@@ -37,9 +53,9 @@ def _coverage(measures: PairMeasures) -> Iterator[Reason]:
         yield Reason(verdict, "coverage", text)
 
 
-def _likeness(measures: PairMeasures) -> Iterator[Reason]:
+def _likeness(measures: PairMeasures, *, is_head: bool) -> Iterator[Reason]:
     value = measures.structure_correlation
-    verdict = THRESHOLDS["structure correlation"].verdict(value)
+    verdict = _limit_of_heads("structure correlation", is_head=is_head).verdict(value)
     if verdict is Verdict.DO_NOT_COMPARE:
         text = (
             f"The structure of the scans correlates by {value:.2f} only: they are of different contrasts, of "
@@ -61,9 +77,9 @@ def _likeness(measures: PairMeasures) -> Iterator[Reason]:
         yield Reason(verdict, "correlation", text)
 
 
-def _alignment(measures: PairMeasures) -> Iterator[Reason]:
+def _alignment(measures: PairMeasures, *, is_head: bool) -> Iterator[Reason]:
     worst = measures.misalignment_mm["p95"]
-    verdict = THRESHOLDS["misalignment"].verdict(worst)
+    verdict = _limit_of_heads("misalignment", is_head=is_head).verdict(worst)
     if verdict:
         text = (
             f"After alignment 5 % of the region lie {worst:.1f} mm or more apart (median "

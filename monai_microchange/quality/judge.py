@@ -35,7 +35,8 @@ class JudgePaird(MapTransform):
     Stands after `AlignMidSpaced` (and `MergeAnatomyd`, where there is an anatomy). Reads the scans in mid-space, the
     `pair` as it was read, `mid_space`, `registration`, and, where they are, `brain`, `anatomy`, the user's
     `brain_mask`, `field_of_view`, and each visit's own brain mask (`baseline_brain`). Without a brain all that is not
-    air is judged. Of several modalities the first is judged.
+    air is judged, and neither structure nor misalignment forbids the comparison: organs move by themselves. Of several
+    modalities the first is judged.
 
     Args:
         force: go on at `do not compare`.
@@ -67,7 +68,8 @@ class JudgePaird(MapTransform):
         )
         measures = _measure(out, part, found, resolutions.max(axis=0))
         reasons = protocol_reasons(*acquisitions)
-        reasons += image_reasons(measures, resolutions.max(axis=0) / resolutions.min(axis=0))
+        is_head = any(key in data for key in ("anatomy", "brain", "brain_mask"))
+        reasons += image_reasons(measures, resolutions.max(axis=0) / resolutions.min(axis=0), is_head=is_head)
         reasons.sort(key=lambda reason: -reason.verdict.severity)
         protocols = {visit: acquisition.record() for visit, acquisition in zip(VISITS, acquisitions, strict=True)}
         out["comparability"] = Comparability(tuple(reasons), {"acquisition": protocols, **measures.record()})

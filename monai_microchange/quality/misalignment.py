@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage as ndi
 from torch.nn import functional
 
-from monai_microchange.quality._work_grid import block_means, smoothed, standardized, work_factor
+from monai_microchange.quality._work_grid import block_means, slopes, smoothed, standardized, work_factor
 
 __all__ = ["Misalignment", "residual_misalignment"]
 
@@ -67,7 +67,8 @@ def residual_misalignment(
             more, since nothing is known between them.
 
     Returns:
-        The shifts, free of NaN. Without any structure in the mask they are 0 and the share estimated is 0.
+        The shifts, free of NaN. Without any structure in the mask, or on a grid of one working voxel
+        along an axis, they are 0 and the share estimated is 0.
 
     Raises:
         ValueError: if the shapes differ, or the mask is empty.
@@ -127,15 +128,16 @@ class _ShiftField:
             self._refine_once(*moved, robust=further_mm == 0)
 
     def _refine_once(self, one: np.ndarray, other: np.ndarray, *, robust: bool) -> None:
-        slopes = [(a + b) / 2 for a, b in zip(*(np.gradient(x, self.spacing_mm) for x in (one, other)), strict=True)]
+        ways = [slopes(scan, spacing_mm=self.spacing_mm) for scan in (one, other)]
+        slope = [(a + b) / 2 for a, b in zip(*ways, strict=True)]
         difference = one - other
         weight = self.weight * _tukey(difference, self.weight) if robust else self.weight
         kept = np.maximum(_window_means(weight), 1e-6)
         # energy and pull per voxel that counts, not per voxel of the block
         energy = np.empty((*kept.shape, 3, 3), np.float32)
         for i, j in zip(*np.triu_indices(3), strict=True):
-            energy[..., i, j] = energy[..., j, i] = _window_means(weight * slopes[i] * slopes[j]) / kept
-        pull = np.stack([_window_means(weight * slope * difference) / kept for slope in slopes], axis=-1)
+            energy[..., i, j] = energy[..., j, i] = _window_means(weight * slope[i] * slope[j]) / kept
+        pull = np.stack([_window_means(weight * along * difference) / kept for along in slope], axis=-1)
         spectrum = np.linalg.eigvalsh(energy)  # ascending
         least, _, most = np.median(spectrum[self.core], axis=0)
         damping = max(DAMPING * float(most), 1e-9) * np.eye(3, dtype=np.float32)

@@ -2,8 +2,8 @@
 """All limits of the verdict on two acquisitions, in one table, each with its reason.
 
 Limits on likeness and misalignment were set on pairs simulated from three cross-sectional patients, one healthy head
-and one phantom, and on pairs of two of those patients, never on longitudinal visits. Those on protocols, coverage,
-contrast, noise and smoothness are conventions, not measured.
+and one phantom, and on pairs of two of those patients, never on longitudinal visits; of other organs they stop nothing.
+Those on protocols, coverage, contrast, noise and smoothness are conventions, not measured.
 """
 
 import math

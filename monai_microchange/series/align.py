@@ -10,8 +10,9 @@ from monai.data import MetaTensor
 
 from monai_microchange._frames import apply_affine
 from monai_microchange.data import InputError
+from monai_microchange.series.extent import extent_doubts, shares_within
 from monai_microchange.series.poses import GroupPoses, PairPose, average_poses, pairs_to_compare, pairs_to_register
-from monai_microchange.transforms import AlignMidSpaced, LinearRegistration, MidSpace
+from monai_microchange.transforms import AlignMidSpaced, LinearRegistration, MidSpace, foreground
 from monai_microchange.transforms.midspace import common_grid
 from monai_microchange.transforms.registration import judge_pair, register_pair
 
@@ -38,6 +39,7 @@ class SeriesAlignment:
             was `used`.
         loop_closure_mm: as in `GroupPoses`.
         warnings: doubts, in sentences.
+        brain_shares: of each visit's brain (without one: of what is not air) inside the common grid.
     """
 
     affine: np.ndarray
@@ -47,6 +49,7 @@ class SeriesAlignment:
     edges: dict[tuple[int, int], dict[str, Any]]
     loop_closure_mm: float | None
     warnings: tuple[str, ...]
+    brain_shares: tuple[float, ...]
 
     def mid_space(self, first: int, second: int) -> MidSpace:
         """The common space as the mid-space of two of the visits."""
@@ -75,16 +78,17 @@ def align_visits(
     """
     options = {name: getattr(aligner, name) for name in ("degrees_of_freedom", "engine", "device", "seed")}
     pairs = pairs_to_register(len(scans))
-    found = {}
+    found: dict[tuple[int, int], LinearRegistration] = {}
+    doubts: dict[tuple[int, int], str | None] = {}
     for done, (a, b) in enumerate(pairs):
         tell(done / len(pairs))
         try:
             found[a, b] = register_pair(scans[a], scans[b], baseline_mask=brains[a], followup_mask=brains[b], **options)
-        except ValueError:
+        except ValueError as error:
             # other pairs may lead around this one; what nothing leads to is refused below
-            continue
+            doubts[a, b] = str(error)
     is_head = all(brain is not None for brain in brains)
-    doubts = {pair: aligner.doubt(registration, is_head=is_head) for pair, registration in found.items()}
+    doubts |= {pair: aligner.doubt(registration, is_head=is_head) for pair, registration in found.items()}
     trusted = {pair: registration for pair, registration in found.items() if doubts[pair] is None}
     _refuse_alone(len(scans), trusted, doubts)
     poses = _poses(trusted, scans, brains)
@@ -99,6 +103,7 @@ def align_visits(
         }
     except ValueError as error:
         raise InputError(f"the visits cannot be aligned: {error}") from error
+    shares, narrow = _extent(scans, brains, poses, (affine, shape))
     return SeriesAlignment(
         affine=affine,
         shape=shape,
@@ -106,7 +111,8 @@ def align_visits(
         registrations=registrations,
         edges=edges,
         loop_closure_mm=poses.loop_closure_mm,
-        warnings=_doubts(edges),
+        warnings=(*_doubts(edges), *narrow),
+        brain_shares=shares,
     )
 
 
@@ -118,8 +124,7 @@ def _refuse_alone(
     """Refuse a visit that no registration connects with others, with the reason."""
     for number in range(n_visits):
         if not any(number in pair for pair in trusted):
-            reasons = [doubt for pair, doubt in doubts.items() if number in pair]
-            doubt = reasons[0] if reasons else "it could not be brought to overlap with any other visit."
+            doubt = next(doubt for pair, doubt in doubts.items() if number in pair)
             raise InputError(f"visit {number + 1} cannot be aligned with any other: {doubt}")
 
 
@@ -146,6 +151,29 @@ def _points(scan: MetaTensor, brain: MetaTensor | None) -> np.ndarray:
         return apply_affine(scan.affine.numpy(), np.indices((5, 5, 5)).reshape(3, -1).T / 4 * ends)
     inside = np.argwhere(brain.numpy()[0] > 0)
     return apply_affine(brain.affine.numpy(), inside[:: max(1, len(inside) // N_POINTS)])
+
+
+def _extent(
+    scans: Sequence[MetaTensor],
+    brains: Sequence[MetaTensor | None],
+    poses: GroupPoses,
+    grid: tuple[np.ndarray, tuple[int, ...]],
+) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    """Share of each visit's brain inside the common grid, and what is to be said of it."""
+    to_common = [np.linalg.inv(mid_to_visit) for mid_to_visit in poses.mid_to_visits]
+    regions = [
+        MetaTensor(foreground([scan]), affine=scan.affine) if brain is None else brain
+        for scan, brain in zip(scans, brains, strict=True)
+    ]
+    points = [
+        apply_affine(matrix, _points(scan, region))
+        for matrix, scan, region in zip(to_common, scans, regions, strict=True)
+    ]
+    fields = [
+        (matrix @ scan.affine.numpy(), tuple(scan.shape[1:])) for matrix, scan in zip(to_common, scans, strict=True)
+    ]
+    shares = shares_within(points, grid)
+    return shares, extent_doubts(points, shares, fields)
 
 
 def _as_in_group(

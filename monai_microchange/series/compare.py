@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from monai.data import MetaTensor
+from monai.transforms import Transform
 
 from monai_microchange._shipped import shipped_bundle
 from monai_microchange.data import InputError, ScanPair
@@ -46,6 +47,8 @@ PAIR_OPTIONS = (
 
 DONE_ONCE = ("ReadPaird", "ReadUserMasksd", "SegmentAnatomyd", "MergeAnatomyd")
 """Stages of a pair that are done for all visits together."""
+GATE = "JudgePaird"
+"""The stage that may refuse a pair: all pairs pass it before the first one goes on."""
 
 
 def compare_series(
@@ -85,6 +88,11 @@ def compare_series(
     if output_dir is not None:
         check_series_output(output_dir, overwrite=chosen.overwrite)
     workflow = load_workflow(Path(bundle).absolute() if bundle is not None else shipped_bundle(), chosen.settings())
+    if len(workflow.modalities) > 1:
+        raise InputError(
+            f"the bundle compares {', '.join(workflow.modalities)} together, and a series has one scan a visit: give "
+            "another --bundle, of one modality, or compare the visits two at a time."
+        )
     clock = StageClock(progress)
     result = _compared(visits, workflow, chosen, clock)
     if output_dir is not None:
@@ -116,12 +124,12 @@ def _compared(
         images = [scan.reference for scan in scans]
         alignment = align_visits(images, brains, aligner, tell=lambda share: clock.tell("alignment", share))
         common = common_anatomy(anatomy, alignment)
+    inputs = {(a, b): _input(pairs[a, b], (a, b), alignment, brains) | common for a, b in pairs_to_compare(len(scans))}
+    with clock.stage("quality"):
+        verdicts = _judged(stages, inputs, clock)
     found = {}
-    for a, b in pairs_to_compare(len(scans)):
-        own = {
-            f"{visit}_brain": brain for visit, n in zip(VISITS, (a, b), strict=True) if (brain := brains[n]) is not None
-        }
-        found[a + 1, b + 1] = _compared_pair(workflow, pairs[a, b], (a, b), alignment, {**common, **own}, clock)
+    for (a, b), data in inputs.items():
+        found[a + 1, b + 1] = _compared_pair(workflow, data | verdicts[a, b], _name((a, b)), clock)
     with clock.stage("lesions"):
         results, visits, lesions, ids = follow_lesions(
             found, days=days_since_first(scans), anatomy=common.get("anatomy")
@@ -133,26 +141,59 @@ def _compared(
     return SeriesResult(visits, results, lesions, ids, alignment.loop_closure_mm, facts)
 
 
-def _compared_pair(
-    workflow: PairWorkflow,
-    pair: ScanPair,
-    numbers: tuple[int, int],
-    alignment: SeriesAlignment,
-    anatomy: Mapping[str, MetaTensor],
-    clock: StageClock,
-) -> ChangeResult:
+def _name(pair: tuple[int, int]) -> str:
+    return f"visits {pair[0] + 1} and {pair[1] + 1}"
+
+
+def _input(
+    pair: ScanPair, numbers: tuple[int, int], alignment: SeriesAlignment, brains: Sequence[MetaTensor | None]
+) -> dict[str, Any]:
+    """What a pair's stages start from, once those of `DONE_ONCE` are through."""
+    data: dict[str, Any] = {"pair": pair, **{visit: getattr(pair, visit).reference for visit in VISITS}}
+    for visit, number in zip(VISITS, numbers, strict=True):
+        if brains[number] is not None:
+            data[f"{visit}_brain"] = brains[number]
+    return data | {"mid_space": alignment.mid_space(*numbers), "registration": alignment.registrations[numbers]}
+
+
+def _judged(
+    stages: Sequence[Transform], inputs: Mapping[tuple[int, int], Mapping[str, Any]], clock: StageClock
+) -> dict[tuple[int, int], dict[str, Any]]:
+    """What the quality gate says of each pair, before the network spends minutes on any.
+
+    The scans in the common space are not kept: to resample them again takes a second, to keep them all much memory.
+
+    Raises:
+        InputError: if any pair must not be compared, with the reasons of each.
+    """
+    names = [type(stage).__name__ for stage in stages]
+    until_judged = [stage for stage in stages[: names.index(GATE) + 1] if type(stage).__name__ not in DONE_ONCE]
+    verdicts, refusals = {}, []
+    for number, (pair, start) in enumerate(inputs.items()):
+        clock.tell("quality", number / len(inputs))
+        data: Any = start
+        try:
+            with _naming(_name(pair)):
+                for stage in until_judged:
+                    data = stage(data)
+            verdicts[pair] = {name: data[name] for name in ("misalignment", "comparability")}
+        except InputError as error:
+            refusals.append(str(error))
+    if refusals:
+        raise InputError("\n".join(refusals))
+    return verdicts
+
+
+def _compared_pair(workflow: PairWorkflow, data: Mapping[str, Any], name: str, clock: StageClock) -> ChangeResult:
     """The result of one pair in the common space."""
-    name = f"visits {numbers[0] + 1} and {numbers[1] + 1}"
 
     def tell(stage: str, share: float) -> None:
         # one bar a pair: the network takes most of the time
         if stage == "network":
             clock.tell(name, 0.9 * share)
 
-    data = {"pair": pair, "baseline": pair.baseline.reference, "followup": pair.followup.reference, **anatomy}
-    data |= {"mid_space": alignment.mid_space(*numbers), "registration": alignment.registrations[numbers]}
     with clock.stage(name), _naming(name):
-        return workflow.run(data, progress=tell, done=DONE_ONCE)
+        return workflow.run(data, progress=tell, done=(*DONE_ONCE, GATE))
 
 
 @contextmanager

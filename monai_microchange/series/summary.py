@@ -36,7 +36,15 @@ def series_facts(
     inputs = {number: record["inputs"][visit] for pair, record in records.items() for number, visit in _named(pair)}
     return {
         **{name: first[name] for name in SHARED if name in first},
-        "visits": [{"number": visit.number, "days": visit.days, **inputs[visit.number]} for visit in visits],
+        "visits": [
+            {
+                "number": visit.number,
+                "days": visit.days,
+                "brain_share_in_common_grid": _rounded(share),
+                **inputs[visit.number],
+            }
+            for visit, share in zip(visits, alignment.brain_shares, strict=True)
+        ],
         "pairs": [
             {"visits": list(pair), "folder": f"pairs/{pair_name(pair)}", **_chosen(record)}
             for pair, record in records.items()

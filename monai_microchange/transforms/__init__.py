@@ -12,7 +12,7 @@ from monai_microchange.transforms.anatomy import (
 from monai_microchange.transforms.bias_field import CorrectBiasd, n4_bias
 from monai_microchange.transforms.change_label import ReadChangeLabeld
 from monai_microchange.transforms.differential_bias import BalanceBiasd, differential_bias
-from monai_microchange.transforms.displacement import DisplacementField
+from monai_microchange.transforms.displacement import WarpField
 from monai_microchange.transforms.harmonize import (
     HarmonizeVisitsd,
     StandardizeLocallyd,
@@ -48,7 +48,6 @@ __all__ = [
     "BalanceBiasd",
     "CorrectBiasd",
     "DeformableRegistration",
-    "DisplacementField",
     "HarmonizeVisitsd",
     "LesionRecipe",
     "LinearRegistration",
@@ -62,6 +61,7 @@ __all__ = [
     "SegmentAnatomyd",
     "StandardizeLocallyd",
     "StandardizeTissuesd",
+    "WarpField",
     "anatomy_probabilities",
     "clean_brain",
     "common_grid",

@@ -3,7 +3,7 @@
 
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,8 +32,9 @@ class AlignMidSpaced(MapTransform, InvertibleTransform):
     `mode="nearest"` for masks).
 
     Beside `baseline` and `followup` it moves further modalities (`baseline+T1`), the user's masks, and the anatomy
-    that `SegmentAnatomyd` saw: of that only the affine changes (or it is warped on a grid of 2 mm), and its brain mask
-    guides the registration.
+    that `SegmentAnatomyd` saw, whose brain masks guide the registration: of that only the affine changes, but for the
+    probabilities if there is a warp, which are warped on a grid of 2 mm. The brain masks stay whole, unwarped, as they
+    show what lies beyond the common field of view.
 
     Where the data bring both `mid_space` and `registration`, these are used and nothing is estimated or judged: so the
     pairs of a series come into one common space.
@@ -120,9 +121,10 @@ class AlignMidSpaced(MapTransform, InvertibleTransform):
                 self.push_transform(out[key], orig_size=tuple(native.shape[1:]), extra_info=extra)
             for key in [name for name, of in USER_MASKS.items() if of == visit and name in out]:
                 out[key] = into_mid_space(out[key], space, visit, mode="nearest", padding_mode="zeros")
-            for key in (f"{visit}_anatomy", f"{visit}_brain"):
-                if key in out:
-                    out[key] = _anatomy_in_mid(out[key], space, visit)
+            if f"{visit}_brain" in out:
+                out[f"{visit}_brain"] = _led_to_mid(out[f"{visit}_brain"], space, visit)
+            if f"{visit}_anatomy" in out:
+                out[f"{visit}_anatomy"] = _anatomy_in_mid(out[f"{visit}_anatomy"], space, visit)
         out["field_of_view"] = MetaTensor(field_of_view, affine=torch.as_tensor(space.affine))
         return out
 
@@ -216,13 +218,16 @@ def _seen(scan: MetaTensor, space: MidSpace, visit: str) -> torch.Tensor:
     return (into_mid_space(whole, space, visit, padding_mode="zeros").as_tensor() > 0.5).to(torch.uint8)
 
 
+def _led_to_mid(image: MetaTensor, space: MidSpace, visit: str) -> MetaTensor:
+    """An image on its own grid and all of it, also beyond mid-space: its affine leads there by the linear part."""
+    moved = image.clone()
+    moved.affine = torch.as_tensor(np.linalg.inv(space.mid_to(visit))) @ moved.affine
+    return moved
+
+
 def _anatomy_in_mid(image: MetaTensor, space: MidSpace, visit: str) -> MetaTensor:
-    """Anatomy seen in a scan, on a grid of its own: its affine leads to mid-space, or it is warped."""
+    """Probabilities of the anatomy seen in a scan: on their own grid, or warped."""
     if space.warp(visit) is None:
-        moved = image.clone()
-        moved.affine = torch.as_tensor(np.linalg.inv(space.mid_to(visit))) @ moved.affine
-        return moved
+        return _led_to_mid(image, space, visit)
     step = max(1, round(ANATOMY_MM / float(np.linalg.norm(space.affine[:3, 0]))))
-    mode = "bilinear" if image.is_floating_point() else "nearest"
-    moved = into_mid_space(image, space, visit, mode=mode, padding_mode="zeros", step=step)
-    return cast(MetaTensor, moved.to(image.dtype))
+    return into_mid_space(image, space, visit, padding_mode="zeros", step=step)

@@ -8,11 +8,11 @@ from scipy.ndimage import affine_transform, map_coordinates
 
 from monai_microchange._frames import apply_affine
 
-__all__ = ["DisplacementField"]
+__all__ = ["WarpField"]
 
 
 @dataclass(frozen=True, eq=False)
-class DisplacementField:
+class WarpField:
     """Where points go: linear between the nodes of a grid, and nothing moves beyond it.
 
     That is also how ITK reads a displacement field, so that a written field is the same field.
@@ -22,7 +22,7 @@ class DisplacementField:
         affine: (4, 4), node to RAS mm.
 
     Example:
-        >>> field = DisplacementField(np.full((3, 4, 4, 4), 2.0), np.eye(4))
+        >>> field = WarpField(np.full((3, 4, 4, 4), 2.0), np.eye(4))
         >>> field.moved(np.array([[1.0, 1.5, 2.0], [9.0, 9.0, 9.0]])).tolist()
         [[3.0, 3.5, 4.0], [9.0, 9.0, 9.0]]
     """

@@ -9,7 +9,7 @@ from scipy.linalg import sqrtm
 from scipy.spatial.transform import Rotation
 
 from monai_microchange._frames import LPS_FROM_RAS, apply_affine, corners_mm
-from monai_microchange.transforms.displacement import DisplacementField
+from monai_microchange.transforms.displacement import WarpField
 
 __all__ = ["MidSpace", "common_grid", "half_linear", "half_rigid", "mean_linear", "mean_rigid", "mid_space"]
 
@@ -33,8 +33,8 @@ class MidSpace:
     shape: tuple[int, int, int]
     mid_to_baseline: np.ndarray
     mid_to_followup: np.ndarray
-    baseline_warp: DisplacementField | None = None
-    followup_warp: DisplacementField | None = None
+    baseline_warp: WarpField | None = None
+    followup_warp: WarpField | None = None
 
     def __post_init__(self) -> None:
         """Refuse one warp without the other."""
@@ -45,11 +45,11 @@ class MidSpace:
         """The linear transform from mid-space to a visit, by its name."""
         return {"baseline": self.mid_to_baseline, "followup": self.mid_to_followup}[visit]
 
-    def warp(self, visit: str) -> DisplacementField | None:
+    def warp(self, visit: str) -> WarpField | None:
         """The warp that comes before the linear transform to a visit, if there is one."""
         return {"baseline": self.baseline_warp, "followup": self.followup_warp}[visit]
 
-    def inverse_warp(self, visit: str) -> DisplacementField | None:
+    def inverse_warp(self, visit: str) -> WarpField | None:
         """The warp that comes after the linear transform from a visit, if there is one."""
         return {"baseline": self.followup_warp, "followup": self.baseline_warp}[visit]
 

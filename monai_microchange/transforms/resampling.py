@@ -8,7 +8,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Resample, SpatialResample
 
-from monai_microchange.transforms.displacement import DisplacementField
+from monai_microchange.transforms.displacement import WarpField
 from monai_microchange.transforms.midspace import MidSpace
 
 __all__ = ["from_mid_space", "into_mid_space"]
@@ -45,7 +45,7 @@ def from_mid_space(
     image: MetaTensor,
     grid: tuple[np.ndarray, tuple[int, ...]],
     mid_to_scan: np.ndarray,
-    inverse_warp: DisplacementField | None = None,
+    inverse_warp: WarpField | None = None,
     *,
     mode: str | int = "bilinear",
 ) -> MetaTensor:
@@ -69,7 +69,7 @@ def _sampled(
     image: MetaTensor,
     grid: np.ndarray,
     shape: tuple[int, ...],
-    warp: DisplacementField | None,
+    warp: WarpField | None,
     to_image: np.ndarray,
     mode: str | int,
     padding_mode: str,
@@ -92,7 +92,7 @@ def _sampled(
     return moved
 
 
-def _voxels(grid: np.ndarray, shape: tuple[int, ...], warp: DisplacementField, to_voxel: np.ndarray) -> np.ndarray:
+def _voxels(grid: np.ndarray, shape: tuple[int, ...], warp: WarpField, to_voxel: np.ndarray) -> np.ndarray:
     """Where in an image (3, *shape), in voxels, the warped points of a grid lie."""
     places = np.einsum("ab,bijk->aijk", to_voxel[:3, :3], warp.on(grid, shape))
     whole = to_voxel @ grid

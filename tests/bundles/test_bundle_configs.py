@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each configuration parses, says the same as its neighbours, and keeps the test scans out of training."""
 
+import importlib
+import inspect
+import pkgutil
 import pydoc
 
 import pytest
 from monai.bundle import ComponentLocator
 
+import monai_microchange
 from monai_microchange._shipped import shipped_bundle
 
 CONFIGS = [
@@ -42,6 +46,20 @@ def test_a_config_parses_and_all_it_names_exists(bundle, names, read_config):
         module = locator.get_component_module_name(target) if "." not in target else "monai."
         assert str(module).startswith("monai."), target
         assert "." not in target or pydoc.locate(target) is not None, target
+
+
+def test_no_public_name_is_one_of_monais():
+    """A short `_target_` of MONAI's stays unambiguous beside this package."""
+    locator, taken = ComponentLocator(excludes="monai_microchange"), []
+    assert locator.get_component_module_name("DisplacementField") is not None
+    for info in pkgutil.walk_packages(monai_microchange.__path__, "monai_microchange."):
+        if info.name.endswith("__main__"):
+            continue
+        for name, thing in inspect.getmembers(importlib.import_module(info.name)):
+            own = (inspect.isclass(thing) or inspect.isfunction(thing)) and thing.__module__ == info.name
+            if own and not name.startswith("_") and locator.get_component_module_name(name) is not None:
+                taken.append(f"{info.name}.{name}")
+    assert not taken
 
 
 def test_training_and_inference_have_one_network(bundle, read_config):

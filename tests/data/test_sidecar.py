@@ -60,6 +60,7 @@ def test_a_visit_has_the_numbers_and_nothing_of_the_patient(tmp_path, save_nifti
         "not JSON",
         "[1, 2]",
         json.dumps({"EchoTime": "0.09", "RepetitionTime": None, "InversionTime": True, "FlipAngle": -3}),
+        json.dumps({"EchoTime": 10**400, "FlipAngle": 10**400, "SliceThickness": float("inf")}),
         json.dumps({"MRAcquisitionType": "4D", "ManufacturersModelName": 7, "ContrastBolusIngredient": ""}),
         '{"EchoTime": NaN}',
     ],
@@ -67,6 +68,17 @@ def test_a_visit_has_the_numbers_and_nothing_of_the_patient(tmp_path, save_nifti
 def test_what_is_no_number_is_left_out(tmp_path, content):
     (tmp_path / "a.json").write_text(content)
     assert read_sidecar(tmp_path / "a.nii.gz") == {}
+
+
+@pytest.mark.parametrize("word", ["NONE", "n/a", "none", " No ", "", None, False])
+def test_words_for_no_agent(tmp_path, word):
+    (tmp_path / "a.json").write_text(json.dumps({"ContrastBolusIngredient": word}))
+    assert read_sidecar(tmp_path / "a.nii.gz") == {}
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps({"FlipAngle": 90}), encoding="utf-8-sig")
+    assert read_sidecar(tmp_path / "a.nii.gz") == {"flip_angle_deg": 90}
 
 
 def test_no_sidecar(tmp_path):

@@ -7,7 +7,7 @@ from scipy import ndimage as ndi
 
 from monai_microchange.enums import ChangeType
 from monai_microchange.export import change_in_native_space
-from monai_microchange.transforms.displacement import DisplacementField
+from monai_microchange.transforms.displacement import WarpField
 
 
 def make_affine(spacing=(1.0, 1.0, 1.0), angle=0.0, origin=(0.0, 0.0, 0.0)):
@@ -174,7 +174,7 @@ def test_refuses():
 
 def shift_field(shift_mm, shape=(12, 12, 12)):
     """A field that shifts everything, on nodes 3 mm apart."""
-    return DisplacementField(np.broadcast_to(np.reshape(shift_mm, (3, 1, 1, 1)), (3, *shape)), make_affine((3, 3, 3)))
+    return WarpField(np.broadcast_to(np.reshape(shift_mm, (3, 1, 1, 1)), (3, *shape)), make_affine((3, 3, 3)))
 
 
 def test_warp_comes_before_the_linear_way():
@@ -201,7 +201,7 @@ def test_stretched_lesion_covers_more_voxels():
     change, ids = np.zeros((24, 12, 12), np.uint8), np.zeros((24, 12, 12), np.int32)
     change[4:12, 4:8, 4:8] = ids[4:12, 4:8, 4:8] = 1
     nodes = 3.0 * np.indices((12, 12, 12))[0]
-    stretch = DisplacementField(np.stack([0.5 * nodes + 0.25, 0 * nodes, 0 * nodes]), make_affine((3, 3, 3)))
+    stretch = WarpField(np.stack([0.5 * nodes + 0.25, 0 * nodes, 0 * nodes]), make_affine((3, 3, 3)))
     labels, _ = resample(change, ids, np.eye(4), change.shape, warp=stretch)
     assert (labels > 0).sum() == 12 * 4 * 4
     assert np.argwhere(labels).min(axis=0).tolist() == [6, 4, 4]

@@ -10,7 +10,7 @@ from monai.data import MetaTensor
 from monai_microchange._frames import LPS_FROM_RAS, apply_affine, array_from_image, image_from_array
 from monai_microchange.export.warp_transform import write_inverse_warp, write_warp
 from monai_microchange.transforms import MidSpace
-from monai_microchange.transforms.displacement import DisplacementField
+from monai_microchange.transforms.displacement import WarpField
 from monai_microchange.transforms.resampling import from_mid_space, into_mid_space
 
 NODES = np.diag([-3.0, -3.0, 3.0, 1.0])
@@ -23,7 +23,7 @@ def warp(sign):
     """Up to 2 mm, in all directions, and 0 at the border."""
     points = apply_affine(NODES, np.moveaxis(np.indices((21, 21, 21)), 0, -1))
     fade = np.clip(1 - (np.linalg.norm(points, axis=-1) / 29) ** 2, 0, None) ** 2
-    return DisplacementField((sign * fade * np.array([1.0, -2.0, 0.7])[:, None, None, None]).astype(np.float32), NODES)
+    return WarpField((sign * fade * np.array([1.0, -2.0, 0.7])[:, None, None, None]).astype(np.float32), NODES)
 
 
 @pytest.fixture(scope="module")

@@ -56,6 +56,19 @@ def test_measures(name, swapped):
     assert Comparability(tuple(reasons)).verdict is verdict
 
 
+@pytest.mark.parametrize("name", ["another patient", "not aligned"])
+def test_organs_that_move_by_themselves_are_read_with_care(name):
+    (reason,) = image_reasons(replace(PAIR, **CASES[name][0]), is_head=False)
+    assert {reason.about} == CASES[name][2]
+    assert reason.verdict is CARE
+    assert "patients" not in reason.sentence
+
+
+@pytest.mark.parametrize("name", ["half a head", "T1", "T2"])
+def test_other_limits_stop_organs_too(name):
+    assert Comparability(tuple(image_reasons(replace(PAIR, **CASES[name][0]), is_head=False))).verdict is STOP
+
+
 def test_sentences_name_the_scan_that_is_worse():
     (noise,) = image_reasons(replace(PAIR, **other(noise=0.07)))
     assert noise.sentence.startswith("Noise of 3.0% against 7.0% of the signal")

@@ -104,6 +104,42 @@ def test_without_a_brain_all_that_is_not_air_is_judged(gate_data):
     assert 0 < float((out["misalignment"] > 0).float().mean()) < 0.7
 
 
+@pytest.mark.parametrize("mask", [None, "brain_mask", "brain"])
+def test_structure_forbids_nothing_where_no_brain_is_known(gate_data, mask):
+    scan = gate_data.scans[0]
+    data = gate_data(scans=(scan, MetaTensor(scan.as_tensor().flip(3), affine=scan.affine)))
+    brain = data.pop("brain")
+    if mask is not None:
+        data[mask] = brain
+        with pytest.raises(InputError, match="different patients"):
+            JudgePaird()(data)
+    else:
+        found = JudgePaird()(data)["comparability"]
+        assert found.verdict is Verdict.READ_WITH_CARE
+        assert "structure correlation" in {reason.about for reason in found.reasons}
+
+
+@pytest.mark.parametrize("side", [1, 2])
+def test_a_mask_of_few_voxels_says_nothing_of_patients(gate_data, side):
+    data = gate_data()
+    few = torch.zeros(1, *SHAPE, dtype=torch.uint8)
+    few[:, 18 : 18 + side, 18 : 18 + side, 18 : 18 + side] = 1
+    data["brain_mask"] = MetaTensor(few, affine=data["baseline"].affine)
+    found = JudgePaird()(data)["comparability"]
+    assert (found.measures["structure_correlation"], found.measures["correlation"]) == (None, None)
+    assert found.verdict is not Verdict.DO_NOT_COMPARE
+
+
+@pytest.mark.parametrize("axis", [1, 2, 3])
+@pytest.mark.parametrize(("thick", "spacing_mm"), [(1, 2.0), (1, 1.0), (2, 1.0)])
+def test_a_slab_of_one_working_voxel_is_judged(gate_data, axis, thick, spacing_mm):
+    affine = AFFINE @ np.diag([spacing_mm / 2] * 3 + [1])
+    scans = [MetaTensor(scan.as_tensor().narrow(axis, 16, thick), affine=affine) for scan in gate_data.scans]
+    out = JudgePaird()(gate_data(scans=tuple(scans), mask=gate_data.mask.narrow(axis, 16, thick)))
+    assert out["comparability"].measures["misalignment_mm"]["estimated_share"] == 0
+    assert not out["misalignment"].any()
+
+
 def test_mask_of_the_user_comes_first(gate_data):
     data = gate_data()
     half = gate_data.mask.clone()

@@ -68,6 +68,14 @@ def test_likeness_of_a_scan_and_its_negative(ball_mask):
     assert (grey, structure) == pytest.approx((-1.0, -1.0), abs=1e-4)
 
 
+@pytest.mark.parametrize("flat", [0, 1])
+def test_likeness_to_a_scan_that_is_flat_in_the_mask_is_not_known(flat, ball_mask):
+    scans = [ball_scan(noise=1.0), ball_scan(noise=1.0, seed=1)]
+    scans[flat] = torch.where(ball_mask, torch.tensor(80.0), scans[flat].as_tensor())
+    grey, structure, _ = likeness(scans, ball_mask, spacing_mm=2.0, resolution_mm=np.ones(3))
+    assert np.isnan([grey, structure]).all()
+
+
 def test_structure_tells_two_heads_apart_and_a_mirrored_one(ball_mask):
     """Of one shape and brightness, which grey values cannot do where the outside belongs to the mask."""
     scan, noisy = ball_scan(), ball_scan(noise=5, seed=9)

@@ -47,8 +47,22 @@ def test_uncertain_registration_is_led_around(scans):
 
 def test_visit_that_cannot_be_registered_is_named(scans):
     empty = MetaTensor(torch.zeros(1, 40, 40, 40), affine=torch.from_numpy(AFFINE))
-    with pytest.raises(InputError, match="visit 3 cannot be aligned with any other: it could not be brought"):
+    with pytest.raises(InputError, match="visit 3 cannot be aligned with any other: a scan has no foreground"):
         align_visits([*scans[:2], empty], [None] * 3, AlignMidSpaced(spacing_mm=2.0))
+
+
+def test_visit_that_crops_all_others_is_named(scans):
+    """The second visit shows the lower half of the ball only, but much air: its scan is not the smallest by volume."""
+    wide = np.pad(scan(1)[:, :, :21], ((20, 20), (20, 20), (0, 0)))
+    moved = AFFINE.copy()
+    moved[:2, 3] -= 40
+    partial = MetaTensor(torch.from_numpy(wide)[None], affine=torch.from_numpy(moved))
+    found = align_visits([scans[0], partial, scans[2]], [None] * 3, AlignMidSpaced(spacing_mm=2.0))
+    assert found.brain_shares[1] > 0.9
+    assert max(found.brain_shares[0], found.brain_shares[2]) < 0.8
+    (warning,) = found.warnings
+    assert f"{found.brain_shares[0]:.0%} of visit 1, {found.brain_shares[2]:.0%} of visit 3" in warning
+    assert "Visit 2 has the smallest field of view" in warning
 
 
 @pytest.mark.slow

@@ -149,6 +149,7 @@ def test_record_says_how_well_the_visits_fit_and_names_no_file(result, visits):
     facts = json.loads(text)
     assert facts == result.provenance | {"seconds": facts["seconds"]}
     assert [visit["number"] for visit in facts["visits"]] == [1, 2, 3]
+    assert all(0.9 < visit["brain_share_in_common_grid"] <= 1 for visit in facts["visits"])
     assert len({visit["sha256"]["FLAIR"] for visit in facts["visits"]}) == 3
     assert [pair["folder"] for pair in facts["pairs"]] == ["pairs/01_02", "pairs/02_03", "pairs/01_03"]
     assert len(facts["alignment"]["registrations"]) == 3
@@ -161,7 +162,7 @@ def test_record_says_how_well_the_visits_fit_and_names_no_file(result, visits):
 
 def test_progress_names_the_pairs(result, told):
     stages = list(dict.fromkeys(stage for stage, _ in told))
-    assert stages[:3] == ["reading", "anatomy", "alignment"]
+    assert stages[:4] == ["reading", "anatomy", "alignment", "quality"]
     assert [stage for stage in stages if stage.startswith("visits")] == [f"visits {a} and {b}" for a, b in result.pairs]
     assert all(0 <= share <= 1 for _, share in told)
 
@@ -195,6 +196,29 @@ def test_failed_series_leaves_nothing_behind(tmp_path, visits):
 def test_same_scan_at_two_visits_is_refused(visits):
     with pytest.raises(InputError, match=r"visits 1 \(baseline\) and 3 \(followup\).*the same FLAIR twice"):
         compare_series([visits[0], visits[1], visits[0]])
+
+
+def test_all_refused_pairs_are_named_before_the_first_is_compared(bundle, tmp_path):
+    """An inversion time of a T1 image at the second visit, by its JSON file, forbids the pairs it is in."""
+    for number in range(3):
+        write_nifti(tmp_path / f"visit{number + 1}.nii.gz", scan(number), AFFINE)
+        (tmp_path / f"visit{number + 1}.json").write_text(json.dumps({"InversionTime": 0.9 if number == 1 else 2.5}))
+    paths, told = [tmp_path / f"visit{number}.nii.gz" for number in (1, 2, 3)], []
+    with pytest.raises(InputError, match="do not compare") as raised:
+        compare_series(paths, bundle=bundle, roi="none", progress=lambda stage, share: told.append(stage))
+    refused = [line.partition(" (")[0] for line in str(raised.value).splitlines()]
+    assert refused == ["visits 1 and 2", "visits 2 and 3"]
+    assert set(told) == {"reading", "anatomy", "alignment", "quality"}
+
+
+def test_bundle_of_several_modalities_is_refused_at_once(bundle, visits, tmp_path):
+    shutil.copytree(bundle, tmp_path / "two")
+    config = tmp_path / "two" / "configs" / "inference.yaml"
+    config.write_text(config.read_text().replace("modalities: [FLAIR]", "modalities: [FLAIR, T1]"))
+    told = []
+    with pytest.raises(InputError, match=r"FLAIR, T1 together.*two at a time"):
+        compare_series(visits, bundle=tmp_path / "two", progress=lambda stage, share: told.append(stage))
+    assert told == []
 
 
 @pytest.mark.parametrize("option", ["brain_mask", "followup_lesions", "baseline_series", "deformable"])

@@ -61,7 +61,7 @@ def test_anatomy_is_merged_over_all_visits():
         probability[Anatomy.BACKGROUND] = 0.1
         probability[label, 3:9, 3:9, 3:9] = 0.9
         anatomy.append(MetaTensor(probability, affine=torch.from_numpy(shift)))
-    alignment = SeriesAlignment(np.eye(4), (12, 12, 12), (shift,) * 3, {}, {}, None, ())
+    alignment = SeriesAlignment(np.eye(4), (12, 12, 12), (shift,) * 3, {}, {}, None, (), (1.0,) * 3)
     merged = common_anatomy(anatomy, alignment)
     expected = np.zeros((12, 12, 12), np.uint8)
     expected[3:9, 3:9, 3:9] = Anatomy.WHITE_MATTER
@@ -71,4 +71,5 @@ def test_anatomy_is_merged_over_all_visits():
 
 
 def test_without_anatomy_there_is_none():
-    assert common_anatomy([None, None], SeriesAlignment(np.eye(4), (2, 2, 2), (np.eye(4),) * 2, {}, {}, None, ())) == {}
+    alignment = SeriesAlignment(np.eye(4), (2, 2, 2), (np.eye(4),) * 2, {}, {}, None, (), (1.0,) * 2)
+    assert common_anatomy([None, None], alignment) == {}

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The alignment with its deformable stage: one interpolation, and a way back."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,13 +11,16 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 
 from monai_microchange._frames import apply_affine
+from monai_microchange.data import ScanPair, Visit
 from monai_microchange.enums import VISITS
-from monai_microchange.transforms import AlignMidSpaced
-from monai_microchange.transforms.displacement import DisplacementField
+from monai_microchange.quality import JudgePaird
+from monai_microchange.transforms import AlignMidSpaced, mid_space
+from monai_microchange.transforms.displacement import WarpField
+from monai_microchange.transforms.registration import LinearRegistration
 from monai_microchange.transforms.registration.deformable import DeformableRegistration
 from monai_microchange.transforms.resampling import into_mid_space
 
-from .conftest import GRIDS, head_at, scan_head
+from .conftest import GRIDS, Grid, head_at, scan_head
 
 
 def squeezed(points):
@@ -112,17 +118,38 @@ def test_inside_a_compose_and_back_through_it(transform, aligned, pair):
 def test_anatomy_is_warped_on_a_grid_of_2_mm(aligned, pair):
     space = aligned["mid_space"]
     for visit in VISITS:
-        brain = aligned[f"{visit}_brain"]
-        assert brain.dtype == torch.uint8
-        assert brain.shape[1:] == aligned[f"{visit}_anatomy"].shape[1:]
-        points = apply_affine(brain.affine.numpy(), np.moveaxis(np.indices(brain.shape[1:]), 0, -1))
+        anatomy = aligned[f"{visit}_anatomy"]
+        points = apply_affine(anatomy.affine.numpy(), np.moveaxis(np.indices(anatomy.shape[1:]), 0, -1))
         there = apply_affine(np.linalg.inv(pair[visit].affine.numpy()), space.to_visit(visit, points))
         near = np.rint(there).astype(int).clip(0, np.asarray(pair[visit].shape[1:]) - 1)
-        wanted = pair[f"{visit}_brain"].numpy()[0][tuple(np.moveaxis(near, -1, 0))]
-        assert (brain.numpy()[0] != wanted)[4:-4, 4:-4, 4:-4].mean() < 0.01
+        wanted = pair[f"{visit}_anatomy"].numpy()[1][tuple(np.moveaxis(near, -1, 0))]
+        inner = (slice(4, -4),) * 3
+        assert ((anatomy.numpy()[1] > 0.5) != wanted)[inner].mean() < 0.02
+        assert np.corrcoef(anatomy.numpy()[1][inner].ravel(), wanted[inner].ravel())[0, 1] > 0.95
+
+
+def test_coverage_is_judged_beyond_mid_space_whatever_the_warp():
+    """A whole head against a slab of it: mid-space is no larger than the slab, and must not hide what that lacks."""
+    grids = {"baseline": GRIDS["isotropic"], "followup": Grid((2.0, 2.0, 2.0), (32, 36, 10))}
+    data = {visit: scan_head(grid) for visit, grid in grids.items()}
+    scans = [Visit({"FLAIR": data[visit]}, Path("scan.nii.gz"), "0" * 64) for visit in VISITS]
+    for visit in VISITS:
+        inside = (data[visit].as_tensor() > 20).to(torch.uint8)
+        data[f"{visit}_brain"] = MetaTensor(inside, affine=data[visit].affine)
+    data["pair"] = ScanPair(*scans, interval_days=None)
+    data["registration"] = LinearRegistration(np.eye(4), 0.0, 0.1, 1.0, False, 1.0, 0.9, 1.3)
+    linear = mid_space(np.eye(4), *[(grid.affine, grid.shape) for grid in grids.values()], spacing_mm=2.0)
+    nothing = WarpField(np.zeros((3, 4, 4, 4)), np.eye(4))
+    found = []
+    for space in (linear, replace(linear, baseline_warp=nothing, followup_warp=nothing)):
+        out = JudgePaird(force=True)(AlignMidSpaced()({**data, "mid_space": space}))
+        found.append(out["comparability"].measures["coverage"])
+    slab = float((data["followup_brain"] > 0).sum() / (data["baseline_brain"] > 0).sum())
+    np.testing.assert_allclose(found, slab, atol=1e-4)
+    assert slab < 0.7
 
 
 def test_without_a_brain_what_is_not_air_is_deformed(transform, pair):
     out = transform({visit: pair[visit] for visit in VISITS})
-    assert isinstance(out["mid_space"].followup_warp, DisplacementField)
+    assert isinstance(out["mid_space"].followup_warp, WarpField)
     assert np.linalg.norm(out["mid_space"].followup_warp.vectors, axis=0).max() > 0.3

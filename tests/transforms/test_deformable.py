@@ -8,7 +8,7 @@ from monai.data import MetaTensor
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from monai_microchange._frames import apply_affine
-from monai_microchange.transforms.displacement import DisplacementField
+from monai_microchange.transforms.displacement import WarpField
 from monai_microchange.transforms.registration.deformable import register_deformable
 from monai_microchange.transforms.registration.velocity import displacement_of_velocity
 
@@ -47,7 +47,7 @@ def truth():
     velocity *= 3.0 / np.linalg.norm(velocity, axis=0)[INSIDE].max()
     halves = torch.from_numpy(np.stack([velocity / 2, -velocity / 2]))
     shifts = displacement_of_velocity(halves, SPACING_MM).numpy()
-    return [DisplacementField(np.diag(AFFINE)[:3, None, None, None] / SPACING_MM * shift, AFFINE) for shift in shifts]
+    return [WarpField(np.diag(AFFINE)[:3, None, None, None] / SPACING_MM * shift, AFFINE) for shift in shifts]
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_lesions_are_not_swallowed():
 
 def _sampled(image, warp):
     """An image through a warp, by linear interpolation."""
-    parts = DisplacementField(np.stack([image] * 3), AFFINE)
+    parts = WarpField(np.stack([image] * 3), AFFINE)
     places = warp.moved(POINTS)
     return (parts.moved(places) - places)[..., 0]
 

@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 
 from monai_microchange._frames import apply_affine, image_from_array
 from monai_microchange.transforms import MidSpace
-from monai_microchange.transforms.displacement import DisplacementField
+from monai_microchange.transforms.displacement import WarpField
 from monai_microchange.transforms.resampling import from_mid_space, into_mid_space
 
 from .conftest import GRIDS, head_at, rigid, scan_head
@@ -25,7 +25,7 @@ def swirl(sign=1.0):
     """A field of up to 3 mm that is 0 at its border."""
     fade = np.clip(1 - (np.linalg.norm(AT_NODES, axis=-1) / 38.0) ** 2, 0, None) ** 2
     x, y, _ = np.moveaxis(AT_NODES, -1, 0)
-    return DisplacementField(sign * np.stack([0.1 * x - 0.2 * y, 0.15 * x, 2.0 + 0 * x]) * fade, NODES)
+    return WarpField(sign * np.stack([0.1 * x - 0.2 * y, 0.15 * x, 2.0 + 0 * x]) * fade, NODES)
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +55,8 @@ def test_field_on_a_grid_is_the_field_at_its_points(space):
 def test_determinant_of_a_stretch_is_its_factor():
     """x by 1.1, y by 0.9, z by 1.2: 1.188 of the volume."""
     vectors = np.moveaxis(AT_NODES * np.array([0.1, -0.1, 0.2]), -1, 0)
-    np.testing.assert_allclose(DisplacementField(vectors, NODES).determinant(), 1.188)
-    assert DisplacementField(vectors, NODES).determinant_at(np.array([90.0, 0, 0])) == 1.0
+    np.testing.assert_allclose(WarpField(vectors, NODES).determinant(), 1.188)
+    assert WarpField(vectors, NODES).determinant_at(np.array([90.0, 0, 0])) == 1.0
 
 
 def test_one_warp_without_the_other_is_refused():
@@ -108,7 +108,7 @@ def test_warped_scan_is_the_head_at_the_warped_points(space, grid):
 
 
 def test_no_displacement_samples_like_no_warp(space):
-    nothing = DisplacementField(np.zeros((3, 5, 5, 5)), NODES)
+    nothing = WarpField(np.zeros((3, 5, 5, 5)), NODES)
     scan = scan_head(GRIDS["oblique"])
     for mode in ("bilinear", "nearest"):
         one, other = (

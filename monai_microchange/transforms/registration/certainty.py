@@ -27,7 +27,7 @@ LEAST_VARIANCE = 1e-4
 LEAST_SETTLED = 0.7
 """Smallest share of settled parts that is believed.
 
-Two heads, or a head and its mirror image, have at most 0.57; pairs of one head at least 0.84. Measured on painted label
+Two heads, or a head and its mirror image, have at most 0.57; pairs of one head at least 0.82. Measured on painted label
 maps and single visits of other patients than the benchmark's, slices of 1 to 6 mm, several contrasts.
 """
 SURE = 0.85

@@ -9,7 +9,7 @@ from monai.data import MetaTensor
 from torch.nn import functional
 
 from monai_microchange._frames import apply_affine, spacing_from_affine
-from monai_microchange.transforms.displacement import DisplacementField
+from monai_microchange.transforms.displacement import WarpField
 from monai_microchange.transforms.registration.local_likeness import LocalCorrelation, local_change_weight
 from monai_microchange.transforms.registration.velocity import (
     VelocityLattice,
@@ -62,8 +62,8 @@ class DeformableRegistration:
         correlation_after: with them.
     """
 
-    baseline_warp: DisplacementField
-    followup_warp: DisplacementField
+    baseline_warp: WarpField
+    followup_warp: WarpField
     correlation_before: float
     correlation_after: float
 
@@ -199,9 +199,7 @@ def _halves(velocity: torch.Tensor) -> torch.Tensor:
     return torch.stack([0.5 * velocity, -0.5 * velocity])
 
 
-def _warps(
-    lattice: VelocityLattice, numbers: torch.Tensor, affine: np.ndarray
-) -> tuple[DisplacementField, DisplacementField]:
+def _warps(lattice: VelocityLattice, numbers: torch.Tensor, affine: np.ndarray) -> tuple[WarpField, WarpField]:
     """Displacements of baseline and follow-up, on a grid of their own that holds all that moves."""
     axes = grid_positions(*lattice.reach, NODE_MM)
     bases = [lattice.basis(axis, at).float().to(numbers.device) for axis, at in enumerate(axes)]
@@ -211,4 +209,4 @@ def _warps(
     nodes[:3, :3] = direction * NODE_MM
     nodes[:3, 3] = apply_affine(affine, [at[0] for at in axes] / spacing_from_affine(affine))
     fields = [np.einsum("ij,jklm->iklm", direction, shift) for shift in shifts]
-    return DisplacementField(fields[0], nodes), DisplacementField(fields[1], nodes)
+    return WarpField(fields[0], nodes), WarpField(fields[1], nodes)
