@@ -120,7 +120,10 @@ def demo(
 def _source(name: str, single: str | None, several: list[str] | None) -> str | dict[str, str]:
     """A path, or paths by modality, of one visit."""
     if (single is None) == (not several):
-        raise typer.BadParameter(f"give {name.upper()} once, as a path or as --{name} MODALITY=FILE ...")
+        which = {"baseline": "first", "followup": "second"}[name]
+        raise typer.BadParameter(
+            f"expected two scans or more, each once; give the {which} as a path or as --{name} MODALITY=FILE ..."
+        )
     if single is not None:
         return single
     files = {}

@@ -41,8 +41,8 @@ def test_missing_file_ends_in_one_sentence_and_exit_code_2(tmp_path, sample, cap
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["compare"], "give BASELINE once"),
-        (["compare", "a.nii.gz"], "give FOLLOWUP once"),
+        (["compare"], "expected two scans or more"),
+        (["compare", "a.nii.gz"], "give the second as a path"),
         (["compare", "--baseline", "FLAIR", "--followup", "FLAIR=b.nii.gz"], "expected MODALITY=FILE"),
         (["compare", "a.nii.gz", "b.nii.gz", "--device", "tpu"], "tpu"),
         (["compare", "a.nii.gz", "b.nii.gz", "--dof", "8"], "'8' is not one of"),
