@@ -5,6 +5,13 @@ The folder of real scans comes from --data or the environment variable MICROCHAN
 `microchange compare`:
 
     python benchmarks/real_pairs.py --results results --pictures pictures -- --device cpu
+
+Weights come from the bundle, from --weights FILE, or, of a cross-validation, from the fold that held each patient out:
+
+    python benchmarks/real_pairs.py --weights patient01=fold0/model.pt --weights patient19=fold1/model.pt --json x.json
+
+A patient whom the weights learnt from (any image of the patient's folder is among the hashes that they recorded) is not
+scored, nor one with weights that do not say what they learnt from: exit code 2, before anything runs.
 """
 
 import argparse
@@ -15,21 +22,23 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from _held_out import check_held_out, check_made_with, weights_of_patients
+from _real_scores import DRAWS, SEED, plain, pool_scores
+from _real_tables import score_table, size_table, stage_table
 from draw_result import draw_result
-from truth_grid import PairScores, load_case, scan_path, score_result
+from truth_grid import load_case, scan_path, score_result
 
+from monai_microchange._shipped import shipped_bundle
 from monai_microchange.enums import VISITS, ResultFile
+from monai_microchange.evaluation.trained_on import record_is_complete
+from monai_microchange.networks.weights import file_sha256
 
 PATIENTS = ("patient01", "patient19")
 DATA_SET = "ljubljana_longitudinal"
 ATTRIBUTION = "Lesjak et al., Neuroinformatics 2016, CC-BY"
-
-SUBTRACTION_ORACLE = {"patient01": (0.658, 0.182), "patient19": (0.480, 0.362)}
-"""Dice and lesion-wise F1, each the best of 96 subtraction settings chosen with the truth in hand.
-
-Plain subtraction is best for patient01; for patient19 that after N4 and local standardisation (12 mm).
-"""
+REFUSED = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,31 +46,59 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.no_run and options.results is None:
         parser.error("--no-run needs --results, the folder that holds a result folder for each patient")
+    if any(one.split("=")[0] == "--weights" for one in options.compare_options):
+        parser.error("--weights belongs before `--`: here it is checked what they learnt from")
     if options.data is None:
         print("Skipped: neither --data nor MICROCHANGE_DATA names the folder of real scans.")
         return 0
-    cases = {patient: Path(options.data) / DATA_SET / patient for patient in options.patients}
-    with tempfile.TemporaryDirectory() as temporary:
-        results = {patient: Path(options.results or temporary) / patient for patient in cases}
-        if not options.no_run:
-            for patient, case in cases.items():
-                run_compare(case, results[patient], options.compare_options)
-        print("Seconds of each stage, and peak memory\n")
-        print(
-            stage_table(
-                {patient: json.loads((r / ResultFile.PROVENANCE).read_text()) for patient, r in results.items()}
-            )
-        )
-        scores = {patient: score_result(load_case(case), results[patient]) for patient, case in cases.items()}
-        print("\nScores on the grid of the expert's mask\n")
-        print(score_table(scores))
-        print("\nLesions found, of all, and false ones, by volume in mm³\n")
-        print(size_table(scores))
-        if options.pictures is not None:
-            options.pictures.mkdir(parents=True, exist_ok=True)
-            for patient, result in results.items():
-                draw_result(options.pictures / f"{patient}.png", result, title=f"{patient} ({ATTRIBUTION})")
+    try:
+        with tempfile.TemporaryDirectory() as temporary:
+            _score(options, Path(options.results or temporary))
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return REFUSED
     return 0
+
+
+def _score(options: argparse.Namespace, folder: Path) -> None:
+    """Check the weights, compare, score, print."""
+    cases = {patient: Path(options.data) / DATA_SET / patient for patient in options.patients}
+    results = {patient: folder / patient for patient in cases}
+    shipped = shipped_bundle() / "models" / "model.pt"
+    weights = weights_of_patients(options.weights, list(cases), shipped)
+    allowed = options.allow_unknown_training
+    for patient, case in cases.items():
+        check_held_out(case, weights[patient], allow_unknown=allowed)
+    for patient, case in cases.items():
+        if not options.no_run:
+            given = ["--weights", str(weights[patient])] if options.weights else []
+            run_compare(case, results[patient], [*given, *options.compare_options])
+        check_made_with(results[patient], weights[patient], allow_unknown=allowed)
+    unknown = [patient for patient, path in weights.items() if not record_is_complete(path)]
+    if unknown:
+        print(f"NOT KNOWN what the weights learnt from; these may be training-set scores: {', '.join(unknown)}\n")
+    provenance = {p: json.loads((result / ResultFile.PROVENANCE).read_text()) for p, result in results.items()}
+    print(f"Seconds of each stage, and peak memory\n\n{stage_table(provenance)}")
+    scores = {patient: score_result(load_case(case), results[patient]) for patient, case in cases.items()}
+    pooled = pool_scores(list(scores.values()))
+    print(f"\nScores on the grid of the expert's mask\n\n{score_table(scores, pooled)}")
+    print(f"\nLesions found, of all, and false ones, by volume in mm³\n\n{size_table(scores, pooled)}")
+    if options.json is not None:
+        record = {"bootstrap": {"draws": DRAWS, "seed": SEED}, "pooled": plain(pooled), "pairs": {}}
+        for patient, one in scores.items():
+            spent = {key: provenance[patient][key] for key in ("seconds", "peak_memory_mb")}
+            record["pairs"][patient] = _origin(weights[patient]) | plain(one) | spent
+        options.json.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
+    if options.pictures is not None:
+        options.pictures.mkdir(parents=True, exist_ok=True)
+        for patient, result in results.items():
+            draw_result(options.pictures / f"{patient}.png", result, title=f"{patient} ({ATTRIBUTION})")
+
+
+def _origin(weights: Path) -> dict[str, Any]:
+    """Which weights, as JSON holds it."""
+    known = record_is_complete(weights)
+    return {"weights": str(weights), "weights_sha256": file_sha256(weights), "training_inputs_known": known}
 
 
 def run_compare(case: Path, result: Path, compare_options: Sequence[str] = ()) -> None:
@@ -74,62 +111,19 @@ def run_compare(case: Path, result: Path, compare_options: Sequence[str] = ()) -
         sys.exit(f"compare failed on {case.name} with code {finished.returncode}:\n{finished.stdout}{finished.stderr}")
 
 
-def stage_table(provenance: dict[str, dict]) -> str:
-    """A row a stage, a column a pair, from each `result.json`."""
-    stages = list(dict.fromkeys(stage for p in provenance.values() for stage in p["seconds"]))
-    rows = [[s, *(f"{p['seconds'].get(s, float('nan')):.1f}" for p in provenance.values())] for s in stages]
-    if "total" not in stages:
-        rows.append(["total", *(f"{sum(p['seconds'].values()):.1f}" for p in provenance.values())])
-    rows.append(["peak memory, MB", *(f"{p['peak_memory_mb']:.0f}" for p in provenance.values())])
-    return _table(["stage", *provenance], rows)
-
-
-def score_table(scores: dict[str, PairScores]) -> str:
-    """Two rows a patient: the result, and what subtraction can reach at best."""
-    rows = []
-    for patient, s in scores.items():
-        values = (s.lesions.dice, s.lesions.f1, s.lesions.sensitivity, s.lesions.precision)
-        direction = f"{s.n_direction_ok}/{s.n_direction}"
-        ratio, error = f"{s.lesions.volume_ratio:.2f}", f"{s.registration_mm:.2f}"
-        rows.append([patient, "microchange", *(f"{v:.3f}" for v in values), ratio, direction, error])
-        if patient in SUBTRACTION_ORACLE:
-            oracle = [f"{v:.3f}" for v in SUBTRACTION_ORACLE[patient]]
-            rows.append([patient, "subtraction oracle", *oracle, *["–"] * 5])
-    head = ["pair", "method", "Dice", "F1", "sensitivity", "precision", "volume ratio", "direction", "registration, mm"]
-    note = (
-        "F1, sensitivity, precision: lesions of at least 3 mm³ matched one to one, IoU at least 0.1. Volume ratio: "
-        "predicted over true.\nDirection: found lesions of clear contrast whose sign is right. Registration: mean "
-        "distance to the data set's own affine.\nSubtraction oracle: best of 96 subtraction settings chosen with the "
-        "truth in hand, for Dice and F1 apart; no fixed setting does as well."
-    )
-    return f"{_table(head, rows)}\n\n{note}"
-
-
-def size_table(scores: dict[str, PairScores]) -> str:
-    """A row a patient, a column a range of volume: found / all true ones, and false ones."""
-    bins = next(iter(scores.values())).lesions.by_size
-    head = [f"{b.lower_mm3:g}–{b.upper_mm3:g}" if b.upper_mm3 < float("inf") else f"from {b.lower_mm3:g}" for b in bins]
-    rows = [
-        [patient, *(f"{b.n_found}/{b.n_reference}, {b.n_false} false" for b in s.lesions.by_size)]
-        for patient, s in scores.items()
-    ]
-    return _table(["pair", *head], rows)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Markdown, with columns of even width so that it also reads as plain text."""
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-    lines = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in (head, *rows)]
-    lines.insert(1, ["-" * width for width in widths])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=os.environ.get("MICROCHANGE_DATA"), help="folder of real scans")
     parser.add_argument("--patients", nargs="+", default=PATIENTS, metavar="PATIENT", help="default: both pairs")
+    parser.add_argument(
+        "--weights", action="append", default=[], metavar="[PATIENT=]FILE", help="of all, or several times of one each"
+    )
+    parser.add_argument(
+        "--allow-unknown-training", action="store_true", help="score weights that do not say what they learnt from"
+    )
     parser.add_argument("--results", type=Path, help="keep the result folders here, one a patient")
     parser.add_argument("--no-run", action="store_true", help="score what --results holds already")
+    parser.add_argument("--json", type=Path, help="write all figures here")
     parser.add_argument("--pictures", type=Path, help="write a PNG of each pair here")
     parser.add_argument("compare_options", nargs="*", metavar="-- OPTION", help="passed on to `microchange compare`")
     return parser

@@ -29,6 +29,8 @@ class CompareOptions:
         followup_lesions: lesion mask in the follow-up's space, in place of the rule.
         baseline_series: which DICOM series of the baseline's folder.
         followup_series: which DICOM series of the follow-up's folder.
+        false_per_pair: how many false lesions a pair without change may have on average: fewer are surer, and fewer are
+            found. 0 < number; `inf` keeps all that the network found.
         degrees_of_freedom: of the alignment: 6 (rigid), 7, 9 or 12 (affine).
         deformable: bend the scans onto each other too, as atrophy may ask for.
         force: compare although PatientIDs differ, the follow-up is the older one, the alignment is uncertain, or the
@@ -45,6 +47,7 @@ class CompareOptions:
     followup_lesions: str | Path | None = None
     baseline_series: str | None = None
     followup_series: str | None = None
+    false_per_pair: float | None = None
     degrees_of_freedom: int | None = None
     deformable: bool = False
     force: bool = False
@@ -59,6 +62,8 @@ class CompareOptions:
             raise InputError(f"device: expected auto, cpu or cuda, got {self.device!r}.")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise InputError("device: expected a CUDA device, found none; use --device cpu.")
+        if self.false_per_pair is not None and not self.false_per_pair > 0:
+            raise InputError(f"false_per_pair: expected a number above 0, got {self.false_per_pair:g}.")
         if self.degrees_of_freedom not in (None, *DEGREES_OF_FREEDOM):
             raise InputError(
                 f"degrees_of_freedom: expected {', '.join(map(str, DEGREES_OF_FREEDOM))}, got "
@@ -70,7 +75,7 @@ class CompareOptions:
 
     def settings(self) -> dict[str, Any]:
         """What of a bundle's configuration the choices replace. An absolute path is never taken for code."""
-        names = ("device", "roi", "baseline_series", "followup_series", "degrees_of_freedom")
+        names = ("device", "roi", "baseline_series", "followup_series", "false_per_pair", "degrees_of_freedom")
         chosen: dict[str, Any] = {name: getattr(self, name) for name in names}
         if self.weights is not None:
             chosen["weights"] = str(Path(self.weights).absolute())

@@ -59,6 +59,7 @@ def provenance_record(
         "seeds": dict(seeds),
         "region": data["region"],
         "lesion_source": data["lesion_source"],
+        "operating_point": data.get("operating_point"),
         "registration": _registration_record(registration, data.get("deformation")),
         "comparability": comparability.record(),
         "warnings": [*pair.warnings, *_in_doubt(data), *_forced(comparability)],

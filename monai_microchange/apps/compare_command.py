@@ -57,6 +57,10 @@ def compare(
     brain_mask: Annotated[Path | None, typer.Option(help="Your brain mask, in the earlier scan's space.")] = None,
     baseline_lesions: Annotated[Path | None, typer.Option(help="Your lesion mask of the earlier scan.")] = None,
     followup_lesions: Annotated[Path | None, typer.Option(help="Your lesion mask of the later scan.")] = None,
+    false_per_pair: Annotated[
+        float | None,
+        typer.Option(help="False lesions that a pair without change may have on average: less is surer, finds less."),
+    ] = None,
     dof: Annotated[
         Freedom | None, typer.Option(help="Alignment: 6 rigid, 7 with one scale, 9 with three scales, 12 affine.")
     ] = None,
@@ -89,6 +93,7 @@ def compare(
         "weights": weights,
         "device": device and device.value,
         "roi": roi and roi.value,
+        "false_per_pair": false_per_pair,
         "degrees_of_freedom": dof and int(dof.value),
         "force": force,
         "allow_identical": allow_identical,

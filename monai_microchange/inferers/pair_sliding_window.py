@@ -2,7 +2,7 @@
 """Sliding window over the part of a pair that there is something in."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from monai.data.utils import dense_patch_slices
@@ -13,16 +13,24 @@ __all__ = ["PairSlidingWindow"]
 NO_CHANGE_LOGIT = -20.0
 """Logit of gain and loss where nothing was looked at."""
 
+Precision = Literal["auto", "float32", "bfloat16"]
+
 
 class PairSlidingWindow(SlidingWindowInferer):
     """MONAI's sliding window, kept to the box that holds the region of interest.
 
-    Harmonised scans are zero outside the region, so its box can be read off the input; outside it the logits say none.
+    Harmonised scans are zero outside the region, so its box can be read off the input; outside it, and in windows of
+    the box that hold nothing, the logits say none and the network is not asked.
 
     Args:
         roi_size: window in voxels.
         overlap: share that neighbouring windows share.
         sw_batch_size: windows per pass.
+        precision: of the network's arithmetic. "auto" is bfloat16 where the device computes with it, which takes
+            about a third of the time, else float32.
+
+    Raises:
+        ValueError: if the precision is not one of these.
 
     Example:
         >>> pair = torch.zeros(1, 2, 12, 12, 12)
@@ -33,9 +41,19 @@ class PairSlidingWindow(SlidingWindowInferer):
         (torch.Size([1, 3, 12, 12, 12]), 1.0, -20.0)
     """
 
-    def __init__(self, roi_size: Sequence[int], *, overlap: float = 0.25, sw_batch_size: int = 1):
+    def __init__(
+        self,
+        roi_size: Sequence[int],
+        *,
+        overlap: float = 0.25,
+        sw_batch_size: int = 1,
+        precision: Precision = "auto",
+    ):
+        if precision not in get_args(Precision):
+            raise ValueError(f"precision must be one of {', '.join(get_args(Precision))}; got {precision!r}")
         super().__init__(roi_size, sw_batch_size=sw_batch_size, overlap=overlap, mode="gaussian", sigma_scale=0.25)
         self.window = tuple(int(n) for n in roi_size)
+        self.precision = precision
         self.step = tuple(max(int(n * (1 - overlap)), 1) for n in self.window)
 
     def __call__(
@@ -60,28 +78,35 @@ class PairSlidingWindow(SlidingWindowInferer):
         box = _box(inputs, self.window)
         if box is None:
             return logits
-        counted = self._counted(network, tuple(inputs[box].shape[2:]), progress)
-        logits[box] = torch.as_tensor(super().__call__(inputs[box], counted, *args, **kwargs)).to(logits.device)
-        return logits
-
-    def _counted(
-        self, network: Callable[..., Any], size: tuple[int, ...], progress: Callable[[float], None] | None
-    ) -> Callable[..., Any]:
-        """The network, which tells how many of the windows it has seen."""
-        if progress is None:
-            return network
-        padded = tuple(max(extent, window) for extent, window in zip(size, self.window, strict=True))
-        total = len(dense_patch_slices(padded, self.window, self.step))
+        total = len(dense_patch_slices(tuple(map(max, inputs[box].shape[2:], self.window)), self.window, self.step))
         seen = 0
 
-        def counted(window: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        def ask(windows: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
             nonlocal seen
-            out = network(window, *args, **kwargs)
-            seen += window.shape[0]
-            progress(min(seen / total, 1.0))
+            out = windows.new_zeros(windows.shape[0], 3, *windows.shape[2:])
+            out[:, 1:] = NO_CHANGE_LOGIT
+            if bool(windows.any()):
+                with self._arithmetic(windows.device):
+                    out = network(windows, *args, **kwargs).float()
+            seen += windows.shape[0]
+            if progress is not None:
+                progress(min(seen / total, 1.0))
             return out
 
-        return counted
+        logits[box] = torch.as_tensor(super().__call__(inputs[box], ask, *args, **kwargs)).to(logits.device)
+        return logits
+
+    def _arithmetic(self, device: torch.device) -> torch.autocast:
+        """The context in which the network computes."""
+        short = self.precision == "bfloat16" or (self.precision == "auto" and _has_bfloat16(device))
+        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=short)
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 faster than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _box(inputs: torch.Tensor, at_least: Sequence[int]) -> tuple[slice, ...] | None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The way from a network's logits to lesions, as one MONAI transform."""
 
+import math
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -12,10 +13,12 @@ from monai.transforms import MapTransform
 
 from monai_microchange._frames import spacing_from_affine
 from monai_microchange.enums import VISITS
+from monai_microchange.postprocessing.candidates import describe_candidates
+from monai_microchange.postprocessing.confidence import ConfidenceModel
 from monai_microchange.postprocessing.hyperintensity import visit_lesions
 from monai_microchange.postprocessing.lesions import list_lesions
 from monai_microchange.postprocessing.records import MidMaps
-from monai_microchange.postprocessing.types import find_changes
+from monai_microchange.postprocessing.types import ChangeMaps, find_changes
 
 __all__ = ["FindLesionsd"]
 
@@ -25,11 +28,13 @@ class FindLesionsd(MapTransform):
 
     Reads the logits (3, I, J, K) under its key, and from the preprocessing `baseline_harmonized`,
     `followup_harmonized`, `brain`, `assessed`, and where there are any `anatomy`, `baseline_lesion`,
-    `followup_lesion`, `mid_space`. Adds
+    `followup_lesion`, `mid_space`; for a calibrated confidence also `depth_mm`, and `baseline_input`,
+    `followup_input` (2, I, J, K), what the network was shown of the first modality. Adds
 
     - `gain_probability`, `loss_probability` (1, I, J, K), zero where nothing was assessed;
     - `baseline_lesion`, `followup_lesion` (1, I, J, K) uint8, unless they are there, and `lesion_source` by visit;
-    - `change` (1, I, J, K) uint8, `ChangeType`; `lesion_ids` (1, I, J, K) int32; `lesions`, a list of `Lesion`.
+    - `change` (1, I, J, K) uint8, `ChangeType`; `lesion_ids` (1, I, J, K) int32; `lesions`, a list of `Lesion`;
+    - `operating_point`, the numbers by which they were found, for the record.
 
     A row's volume at a visit is that of the visit's mask together with what the change adds to it: gained voxels at
     follow-up, lost ones at baseline. Where the way from mid-space to the scans is not rigid, volumes are those in the
@@ -43,6 +48,13 @@ class FindLesionsd(MapTransform):
         seed_threshold: a component of change must hold a voxel in which it is likelier than this, and which lies in
             `seed_region`, where the data have one.
         min_volume_mm3: smaller components are dropped.
+        confidence: gives each component the probability that it is true; None leaves the network's own.
+        false_per_pair: drop components by their confidence so that a pair without change has so many false lesions on
+            average; None keeps all.
+
+    Raises:
+        ValueError: if a number is out of its range, or `false_per_pair` is given without a confidence.
+        InputError: if `false_per_pair` is stricter than what was measured.
     """
 
     def __init__(
@@ -52,13 +64,22 @@ class FindLesionsd(MapTransform):
         threshold: float = 0.5,
         seed_threshold: float = 0.0,
         min_volume_mm3: float = 3.0,
+        confidence: ConfidenceModel | None = None,
+        false_per_pair: float | None = None,
     ):
         super().__init__(keys)
+        if false_per_pair is not None and confidence is None:
+            raise ValueError("false_per_pair needs a bundle with a fitted confidence; leave it out")
         if not 0 < threshold < 1:
             raise ValueError(f"threshold must be between 0 and 1; got {threshold}")
         self.threshold = threshold
         self.seed_threshold = seed_threshold
         self.min_volume_mm3 = min_volume_mm3
+        self.confidence = confidence
+        self.false_per_pair = None if false_per_pair is None or math.isinf(false_per_pair) else false_per_pair
+        self.least_confidence = 0.0
+        if confidence is not None and false_per_pair is not None:
+            self.least_confidence = confidence.least_confidence(false_per_pair)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Find the lesions in `data`."""
@@ -82,6 +103,8 @@ class FindLesionsd(MapTransform):
             seed_region=np.asarray(out["seed_region"].as_tensor()[0]) if "seed_region" in out else None,
             min_volume_mm3=self.min_volume_mm3,
         )
+        if self.confidence is not None:
+            changes = self._sure_enough(self.confidence, changes, (gain, loss), out)
         looked_at = assessed[0].numpy() > 0
         gained, lost = changes.gain_labels > 0, changes.loss_labels > 0
         maps = MidMaps(
@@ -111,7 +134,29 @@ class FindLesionsd(MapTransform):
             ("lesion_ids", ids),
         ):
             out[name] = MetaTensor(torch.from_numpy(array)[None], affine=affine)
+        names = ("threshold", "seed_threshold", "min_volume_mm3", "false_per_pair", "least_confidence")
+        out["operating_point"] = {name: getattr(self, name) for name in names}
         return out
+
+    def _sure_enough(
+        self,
+        model: ConfidenceModel,
+        changes: ChangeMaps,
+        probabilities: tuple[np.ndarray, np.ndarray],
+        data: Mapping[Hashable, Any],
+    ) -> ChangeMaps:
+        """The components that are sure enough, with their confidence."""
+        baseline, followup = (np.asarray(data[f"{visit}_input"][:2]) for visit in VISITS)
+        depth = np.asarray(data["depth_mm"].as_tensor()[0])
+        spacing_mm = float(spacing_from_affine(data["assessed"].affine.numpy()).mean())
+        gain, loss = (
+            model(describe_candidates(labels, probability, darker, brighter, depth, spacing_mm=spacing_mm))
+            for labels, probability, darker, brighter in (
+                (changes.gain_labels, probabilities[0], baseline, followup),
+                (changes.loss_labels, probabilities[1], followup, baseline),
+            )
+        )
+        return changes.surer_than(gain, loss, self.least_confidence)
 
     def _add_visit_lesions(self, out: dict[Hashable, Any]) -> None:
         anatomy = out["anatomy"].as_tensor()[0].numpy() if "anatomy" in out else None

@@ -177,6 +177,8 @@ def _types_and_confidence(
     found, first, size = np.unique(component[changed], return_index=True, return_counts=True)
     first = changed[first]
     certainty = _mean(component[changed], int(found.max(initial=0)), probability[changed])[found]
+    if changes.gain_confidence is not None and changes.loss_confidence is not None:
+        certainty = np.concatenate([[0.0], changes.gain_confidence, changes.loss_confidence])[found]
     # smallest first, and of equals the last in array order first: what each id keeps is written last
     for k in np.lexsort((-first, size)):
         types[ids[first[k]]] = changes.change.ravel()[at[first[k]]]

@@ -28,8 +28,9 @@ class Lesion:
         bbox_ijk: box about the same voxels, first index and index past the last, along i, j, k.
         bbox_ras_mm: least and greatest RAS coordinate over the corners of that box (voxel faces).
         location: where in the brain it lies.
-        confidence: 0 to 1, not calibrated: the mean probability of change in its largest component; if it is stable, 1
-            minus the greatest probability of change in it.
+        confidence: 0 to 1, of its largest component of change: the calibrated probability that the change is true,
+            where the bundle has a `ConfidenceModel`, else the mean probability of change; if it is stable, 1 minus the
+            greatest probability of change in it.
         intensity_change: mean of follow-up minus baseline over its changed voxels (all its voxels if it is stable), in
             the unit of the harmonised images, robust standard deviations.
         note: what a reader of the row must know; empty as a rule.

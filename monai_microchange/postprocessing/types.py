@@ -24,11 +24,33 @@ class ChangeMaps:
         change: uint8, 0 where nothing changed, else a `ChangeType`.
         gain_labels: 26-connected components of gain, numbered from 1; 0 elsewhere.
         loss_labels: the same of loss. No voxel is in both.
+        gain_confidence: (n,) probability that each component of gain is true; None where nothing was calibrated.
+        loss_confidence: the same of loss.
     """
 
     change: np.ndarray
     gain_labels: np.ndarray
     loss_labels: np.ndarray
+    gain_confidence: np.ndarray | None = None
+    loss_confidence: np.ndarray | None = None
+
+    def surer_than(self, gain_confidence: np.ndarray, loss_confidence: np.ndarray, least: float) -> "ChangeMaps":
+        """The components whose confidence, (n,) of gain and of loss, is at least so high, numbered anew.
+
+        Example:
+            >>> labels, nothing = np.array([[[1, 0, 2]]]), np.zeros((1, 1, 3), dtype=int)
+            >>> maps = ChangeMaps((labels > 0).astype(np.uint8), labels, nothing)
+            >>> kept = maps.surer_than(np.array([0.2, 0.9]), np.array([]), 0.5)
+            >>> kept.change.tolist(), kept.gain_labels.tolist(), kept.gain_confidence.tolist()
+            ([[[0, 0, 1]]], [[[0, 0, 1]]], [0.9])
+        """
+        labels = []
+        for old, confidence in ((self.gain_labels, gain_confidence), (self.loss_labels, loss_confidence)):
+            keep = np.concatenate([[False], np.asarray(confidence) >= least])
+            labels.append(np.where(keep, np.cumsum(keep), 0).astype(np.int32)[old])
+        change = np.where((labels[0] > 0) | (labels[1] > 0), self.change, 0).astype(np.uint8)
+        sure = [confidence[np.asarray(confidence) >= least] for confidence in (gain_confidence, loss_confidence)]
+        return ChangeMaps(change, labels[0], labels[1], sure[0], sure[1])
 
 
 def find_changes(

@@ -31,7 +31,7 @@ from monai_microchange.transforms.midspace import (
     mid_space,
 )
 from monai_microchange.transforms.paint_labels import RandPaintLabelsd, paint_labels
-from monai_microchange.transforms.region import AssessRegiond, ReadUserMasksd, foreground
+from monai_microchange.transforms.region import AssessRegiond, ReadUserMasksd, depth_below_surface, foreground
 from monai_microchange.transforms.registration import LinearRegistration, judge_pair, register_pair
 from monai_microchange.transforms.registration.deformable import DeformableRegistration, register_deformable
 from monai_microchange.transforms.simulate_pair import RandInsertChanged, RandSimulateChanged
@@ -67,6 +67,7 @@ __all__ = [
     "common_grid",
     "common_tissue_scale",
     "differential_bias",
+    "depth_below_surface",
     "foreground",
     "half_linear",
     "half_rigid",

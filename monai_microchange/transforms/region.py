@@ -15,7 +15,7 @@ from monai_microchange._frames import spacing_from_affine
 from monai_microchange.data import read_mask_like
 from monai_microchange.enums import VISITS, Anatomy
 
-__all__ = ["AssessRegiond", "ReadUserMasksd", "foreground"]
+__all__ = ["AssessRegiond", "ReadUserMasksd", "depth_below_surface", "foreground"]
 
 USER_MASKS = {"brain_mask": "baseline", "baseline_lesion": "baseline", "followup_lesion": "followup"}
 """Masks that a user may bring, and the visit in whose space each lies."""
@@ -70,10 +70,10 @@ def foreground(scans: list[torch.Tensor]) -> torch.Tensor:
     return torch.from_numpy(inside.astype(np.uint8))[None]
 
 
-def _deeper_than(depth_mm: float, region: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
-    """Voxels (I, J, K), uint8, that lie deeper inside a region than this."""
-    depth = distance_transform_edt(np.pad(region, 1), sampling=spacing_mm)[1:-1, 1:-1, 1:-1]
-    return (depth > depth_mm).astype(np.uint8)
+def depth_below_surface(region: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
+    """How deep inside a region each voxel lies, mm (I, J, K), float32; 0 outside, and outside the image nothing is."""
+    depth = distance_transform_edt(np.pad(region, 1), sampling=spacing_mm)
+    return np.asarray(depth[1:-1, 1:-1, 1:-1], dtype=np.float32)
 
 
 class AssessRegiond(MapTransform):
@@ -84,8 +84,9 @@ class AssessRegiond(MapTransform):
     bright and no lesions lie.
 
     Returns:
-        A copy of the data with `brain` and `assessed`, (1, I, J, K) uint8, and `region`, which says what was used; with
-        the anatomy's brain also `seed_region`, what of `assessed` lies more than 2 mm below its surface.
+        A copy of the data with `brain` and `assessed`, (1, I, J, K) uint8, `region`, which says what was used, and
+        `depth_mm`, how far below the surface of `assessed` each voxel lies; with the anatomy's brain also
+        `seed_region`, what of `assessed` lies more than 2 mm below.
 
     Raises:
         ValueError: if the two scans have no region in common.
@@ -110,12 +111,14 @@ class AssessRegiond(MapTransform):
         assessed = brain.clone()
         if "anatomy" in out and not given:
             assessed[out["anatomy"].as_tensor() == Anatomy.OUTER_CSF] = 0
-            deep = _deeper_than(EDGE_MM, assessed[0].numpy(), spacing_from_affine(scans[0].affine.numpy()))
-            out["seed_region"] = MetaTensor(torch.from_numpy(deep)[None], affine=scans[0].affine)
         if not bool(assessed.any()):
             raise ValueError(
                 "the two scans have no part of the region to assess in common: do they show the same part?"
             )
         affine = scans[0].affine
+        depth = torch.from_numpy(depth_below_surface(assessed[0].numpy(), spacing_from_affine(affine.numpy())))[None]
         out["brain"], out["assessed"] = MetaTensor(brain, affine=affine), MetaTensor(assessed, affine=affine)
+        out["depth_mm"] = MetaTensor(depth, affine=affine)
+        if "anatomy" in out and not given:
+            out["seed_region"] = MetaTensor((depth > EDGE_MM).to(torch.uint8), affine=affine)
         return out

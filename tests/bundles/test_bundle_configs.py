@@ -16,6 +16,7 @@ CONFIGS = [
     ("ms_lesion_change", "train.yaml"),
     ("ms_lesion_change", "train.yaml", "multi_gpu_train.yaml"),
     ("ms_lesion_change", "train.yaml", "finetune.yaml"),
+    ("ms_lesion_change", "train.yaml", "real_pairs.yaml"),
     ("ms_lesion_change", "inference.yaml"),
     ("ms_lesion_change", "inference.yaml", "evaluate.yaml"),
     ("head_anatomy", "train.yaml"),
@@ -88,3 +89,14 @@ def test_no_pair_with_expert_masks_is_trained_on(change_bundle, read_config):
 def test_every_scan_that_is_trained_on_is_there(change_bundle, read_config, real_data):
     for scan in read_config(change_bundle, "train.yaml")["scans"]:
         assert (real_data / scan["image"]).is_file()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("fold", "learnt"), [(0, ["patient19"]), (1, ["patient01"]), (None, list(HELD_OUT))])
+def test_a_fold_of_the_real_pairs_is_held_out(change_bundle, read_config, real_data, monkeypatch, fold, learnt):
+    monkeypatch.setenv("MICROCHANGE_DATA", str(real_data))
+    parser = read_config(change_bundle, "train.yaml", "real_pairs.yaml")
+    parser.update({"fold": fold})
+    records = parser.get_parsed_content("train#pairs")
+    assert [record["name"] for record in records] == learnt
+    assert not any(record["label_signed"] for record in records)

@@ -23,7 +23,7 @@ def test_inside_the_box_it_is_monais_sliding_window(network):
     image, box = pair()
     inside = (slice(None), slice(None), *box)
     with torch.inference_mode():
-        logits = PairSlidingWindow((16, 16, 16))(image, network)
+        logits = PairSlidingWindow((16, 16, 16), precision="float32")(image, network)
         plain = SlidingWindowInferer((16, 16, 16), overlap=0.25, mode="gaussian", sigma_scale=0.25)
         expected = plain(image[inside], network)
     torch.testing.assert_close(logits[inside], expected)
@@ -77,3 +77,35 @@ def test_exchanging_the_visits_exchanges_gain_and_loss(network):
     with torch.inference_mode():
         forth, back = inferer(image, network), inferer(image.flip(1), network)
     torch.testing.assert_close(back[:, [0, 2, 1]], forth, atol=1e-5, rtol=1e-4)
+
+
+def test_windows_that_hold_nothing_are_not_looked_at():
+    image = torch.zeros(1, 2, 32, 8, 8)
+    image[:, :, 0], image[:, :, -1] = 1.0, 1.0
+    seen, told = [], []
+
+    def network(window):
+        seen.append(window)
+        return torch.cat([window[:, :1], window], dim=1)
+
+    logits = PairSlidingWindow((8, 8, 8), overlap=0.0)(image, network, progress=told.append)
+    assert len(seen) == 2
+    assert told == [0.25, 0.5, 0.75, 1.0]
+    assert (logits[:, 1:, 8:24] < -19.9).all()
+
+
+def test_precisions_agree_and_keep_the_swap_exact(network):
+    image, box = pair()
+    with torch.inference_mode():
+        exact = PairSlidingWindow((16, 16, 16), precision="float32")(image, network)
+        short = PairSlidingWindow((16, 16, 16), precision="bfloat16")(image, network)
+        swapped = PairSlidingWindow((16, 16, 16), precision="bfloat16")(image.flip(1), network)
+    inside = (slice(None), slice(None), *box)
+    assert not torch.equal(exact, short)
+    torch.testing.assert_close(exact[inside], short[inside], atol=0.2, rtol=0)
+    torch.testing.assert_close(short[:, [0, 2, 1]], swapped, atol=1e-3, rtol=0)
+
+
+def test_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="precision must be one of auto, float32, bfloat16; got 'half'"):
+        PairSlidingWindow((8, 8, 8), precision="half")

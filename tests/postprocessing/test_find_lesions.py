@@ -5,7 +5,7 @@ import torch
 from monai.data import MetaTensor
 
 from monai_microchange.enums import ChangeType
-from monai_microchange.postprocessing import FindLesionsd
+from monai_microchange.postprocessing import CANDIDATE_FEATURES, ConfidenceModel, FindLesionsd, OperatingPoint
 from monai_microchange.transforms import MidSpace
 
 SHAPE = (20, 20, 20)
@@ -115,3 +115,50 @@ def test_exchanging_the_visits_exchanges_everything():
 def test_threshold_must_be_a_probability(threshold):
     with pytest.raises(ValueError, match="between 0 and 1"):
         FindLesionsd(threshold=threshold)
+
+
+def by_volume(*curve):
+    """A confidence of 0.5 at 22 mm³, more above."""
+    n = len(CANDIDATE_FEATURES)
+    weights = (4.0, *(0.0,) * (n - 1))
+    middle = (float(np.log(22.0)), *(0.0,) * (n - 1))
+    return ConfidenceModel(middle, (1.0,) * n, weights, 0.0, curve)
+
+
+def shown_pair():
+    data = pair()
+    shown = np.random.default_rng(1).normal(size=(2, 2, *SHAPE)).astype(np.float32)
+    depth = wrap(np.full(SHAPE, 5.0, np.float32))
+    return {**data, "baseline_input": shown[0], "followup_input": shown[1], "depth_mm": depth}
+
+
+def test_calibrated_confidence_stands_in_each_row():
+    out = FindLesionsd(confidence=by_volume())(shown_pair())
+    found = {lesion.type_name: lesion.confidence for lesion in out["lesions"]}
+    assert found["new"] == pytest.approx(1 / (1 + (22 / 27) ** 4))
+    assert found["enlarging"] == pytest.approx(1 / (1 + (22 / 18) ** 4))
+
+
+def test_changes_that_are_not_sure_enough_are_dropped():
+    curve = (OperatingPoint(0.0, 2.0, 1.0), OperatingPoint(0.5, 0.1, 0.8))
+    out = FindLesionsd(confidence=by_volume(*curve), false_per_pair=0.1)(shown_pair())
+    assert {lesion.type_name for lesion in out["lesions"]} == {"new", "resolved", "stable"}
+    assert int((out["change"] > 0).sum()) == 27 + 27
+    assert out["operating_point"]["least_confidence"] == 0.5
+
+
+def test_exchanged_visits_have_the_same_confidences():
+    data = shown_pair()
+    swapped = {**data, "pred": data["pred"][[0, 2, 1]]}
+    for name in ("harmonized", "lesion", "input"):
+        swapped |= {f"baseline_{name}": data[f"followup_{name}"], f"followup_{name}": data[f"baseline_{name}"]}
+    n = len(CANDIDATE_FEATURES)
+    model = ConfidenceModel((0.0,) * n, (5.0,) * n, tuple(np.linspace(-1, 1, n).tolist()), 0.1)
+    one, other = (FindLesionsd(confidence=model)(case)["lesions"] for case in (data, swapped))
+    assert [row.confidence for row in one] == [row.confidence for row in other]
+    assert [row.change_type and row.change_type.swapped for row in one] == [row.change_type for row in other]
+
+
+def test_rate_of_false_lesions_needs_a_confidence():
+    with pytest.raises(ValueError, match="needs a bundle with a fitted confidence"):
+        FindLesionsd(false_per_pair=0.1)
