@@ -12,7 +12,7 @@ SHIPPED = (
     "bundles/*/configs/*",
     "bundles/*/docs/*",
     "bundles/*/models/model.pt",
-    "bundles/*/models/confidence.json",
+    "bundles/*/models/model.confidence.json",
     "data_samples/README.md",
     "data_samples/*/*",
 )

@@ -20,7 +20,8 @@ from monai_microchange.transforms import BalanceBiasd, HarmonizeVisitsd, depth_b
 __all__ = ["PairRecord", "measure_pair", "network_score", "read_records"]
 
 SPACING_MM = (1.0, 1.0, 1.0)
-THRESHOLD = 0.3
+THRESHOLD = 0.05
+"""Of the probability of gain or of loss, as in the bundle's `inference.yaml`."""
 LEAST_PEAK = 0.5
 EDGE_MM = 2.0
 SITE_MM = 3
@@ -92,7 +93,9 @@ def network_score(network: torch.nn.Module) -> Score:
     return score
 
 
-def measure_pair(data: Mapping[str, Any], score: Score, about: Mapping[str, Any]) -> PairRecord:
+def measure_pair(
+    data: Mapping[str, Any], score: Score, about: Mapping[str, Any], *, threshold: float = THRESHOLD
+) -> PairRecord:
     """Look for change in one pair, as the bundle does, and compare with the truth."""
     plain = {key: torch.as_tensor(data[key]).as_subclass(torch.Tensor).float() for key in (*VISITS, "brain")}
     prepared = PREPARE(plain)
@@ -101,7 +104,7 @@ def measure_pair(data: Mapping[str, Any], score: Score, about: Mapping[str, Any]
     anatomy, label = (np.asarray(data[key])[0] for key in ("anatomy", "label"))
     assessed = (plain["brain"][0].numpy() > 0) & (anatomy != Anatomy.OUTER_CSF)
     depth = depth_below_surface(assessed, np.ones(3))
-    maps = _components(gain, loss, assessed, depth)
+    maps = _components(gain, loss, assessed, depth, threshold)
     gains = describe_candidates(maps.gain_labels, gain, baseline, followup, depth, spacing_mm=1.0)
     losses = describe_candidates(maps.loss_labels, loss, followup, baseline, depth, spacing_mm=1.0)
     unsigned = label == ChangeLabel.CHANGED
@@ -125,7 +128,9 @@ def measure_pair(data: Mapping[str, Any], score: Score, about: Mapping[str, Any]
     )
 
 
-def _components(gain: np.ndarray, loss: np.ndarray, assessed: np.ndarray, depth: np.ndarray) -> ChangeMaps:
+def _components(
+    gain: np.ndarray, loss: np.ndarray, assessed: np.ndarray, depth: np.ndarray, threshold: float
+) -> ChangeMaps:
     nothing = np.zeros(gain.shape, dtype=bool)
     return find_changes(
         gain,
@@ -134,7 +139,7 @@ def _components(gain: np.ndarray, loss: np.ndarray, assessed: np.ndarray, depth:
         nothing,
         assessed,
         spacing_mm=SPACING_MM,
-        threshold=THRESHOLD,
+        threshold=threshold,
         seed_threshold=LEAST_PEAK,
         seed_region=depth > EDGE_MM,
     )

@@ -113,6 +113,16 @@ def planted_table(pairs: Sequence[tuple[ConfidenceModel, float, PairRecord]]) ->
     return np.asarray(rows).reshape(-1, 3)
 
 
+def found_volume_ratio(records: Records) -> float:
+    """Volume of all found changes together, measured over true."""
+    found = [
+        (one.overlap[one.found_by[one.found_by >= 0], 0].sum(), one.truth_mm3[one.found_by >= 0].sum())
+        for one in records
+    ]
+    measured, true = np.sum(found, axis=0)
+    return float(measured / true)
+
+
 def volume_found(table: np.ndarray, *, sensitivity: float = 0.8, contrast: float = ORDINARY_CONTRAST) -> float:
     """Volume (mm³) found with a sensitivity at a contrast, by logistic regression on both logarithms."""
     design = np.column_stack([np.log(table[:, :2]), np.ones(len(table))])

@@ -13,23 +13,22 @@ from monai_microchange.training.inputs import hash_inputs
 __all__ = ["check_held_out", "check_made_with", "learnt_files", "weights_of_patients"]
 
 
-def weights_of_patients(given: Sequence[str], patients: Sequence[str], shipped: Path) -> dict[str, Path]:
+def weights_of_patients(given: Sequence[str], patients: Sequence[str]) -> dict[str, Path]:
     """The weights of each patient.
 
     Args:
-        given: nothing, one FILE for all, or PATIENT=FILE for each of them.
+        given: one FILE for all, or PATIENT=FILE for each of them.
         patients: all that are to be scored.
-        shipped: what takes the place of nothing.
 
     Raises:
         ValueError: if a patient has no weights, or several.
 
     Example:
-        >>> weights_of_patients(["b=fold1.pt", "a=fold0.pt"], ["a", "b"], Path("model.pt"))["a"].name
+        >>> weights_of_patients(["b=fold1.pt", "a=fold0.pt"], ["a", "b"])["a"].name
         'fold0.pt'
     """
     chosen: dict[str, Path] = {}
-    for one in given or [str(shipped)]:
+    for one in given:
         patient, found, path = one.partition("=")
         named = found and patient in patients
         for name in [patient] if named else patients:

@@ -26,7 +26,8 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from _candidates import PairRecord, Score, measure_pair, network_score, read_records
+from _candidates import THRESHOLD, PairRecord, Score, measure_pair, network_score, read_records
+from _confidence_picture import draw_confidence
 from _confidence_report import (
     ORDINARY_CONTRAST,
     VOLUMES_MM3,
@@ -36,6 +37,7 @@ from _confidence_report import (
     count_lesions,
     f1,
     fit_confidence,
+    found_volume_ratio,
     of_kind,
     planted_table,
     rate_bound,
@@ -60,7 +62,9 @@ Judged: TypeAlias = list[tuple[ConfidenceModel, float, PairRecord]]
 """Pairs, each with the confidence that judges it and the least that counts."""
 
 
-def collect(root: Path, patient: str, score: Score, records: Path, *, stable: int, changed: int) -> None:
+def collect(
+    root: Path, patient: str, score: Score, records: Path, *, stable: int, changed: int, threshold: float = THRESHOLD
+) -> None:
     """Look for change in all pairs of a patient that the file of records does not hold yet."""
     records.mkdir(parents=True, exist_ok=True)
     path = records / f"{patient}.jsonl"
@@ -80,16 +84,19 @@ def collect(root: Path, patient: str, score: Score, records: Path, *, stable: in
         else:
             random = np.random.RandomState([PATIENTS.index(patient), KINDS.index(kind), number])
             data = scans[scan].pair(random, severity=severity, changes=kind == "changed")
-        measure_pair(data, score, {"patient": patient, "kind": kind, "number": number, "scan": scan}).write(path)
+        about = {"patient": patient, "kind": kind, "number": number, "scan": scan}
+        measure_pair(data, score, about, threshold=threshold).write(path)
 
 
-def report(records: dict[str, Records], *, false_per_pair: float) -> None:
+def report(records: dict[str, Records], *, false_per_pair: float, picture: Path | None = None) -> None:
     """Print the figures of each patient, judged by the confidence that is fitted to the others."""
     judged: Judged = []
     for patient, own in records.items():
         model = fit_confidence([one for other, theirs in records.items() if other != patient for one in theirs])
         least = model.least_confidence(false_per_pair)
         judged += [(model, least, one) for one in own]
+    if picture is not None:
+        draw_confidence(picture, judged)
     console = Console(width=120)
     console.print(_stable_table(judged))
     console.print(_detection_table(judged))
@@ -124,8 +131,11 @@ def _detection_table(judged: Judged) -> Table:
             inside = (planted[:, 0] >= least) & (planted[:, 0] < most) & (planted[:, 1] >= low) & (planted[:, 1] < high)
             row.append(f"{int(planted[inside, 2].sum())}/{inside.sum()}" if inside.any() else "–")
         table.add_row(f"{low:g}–{high:g}", *row)
-    ordinary = volume_found(planted)
-    table.caption = f"80 % of lesions of {ordinary:.0f} mm³ and a contrast of {ORDINARY_CONTRAST:g} are found."
+    ordinary, ratio = volume_found(planted), found_volume_ratio([one for *_, one in _of(judged, "changed")])
+    table.caption = (
+        f"80 % of lesions of {ordinary:.0f} mm³ and a contrast of {ORDINARY_CONTRAST:g} are found. "
+        f"Volume of found changes of all types, measured over true: {ratio:.2f}."
+    )
     return table
 
 
@@ -161,17 +171,16 @@ def main() -> int:
             return 0
         score = network_score(with_weights(bundle_network(), options.weights))
         counts = {"stable": options.stable, "changed": options.changed}
-        collect(options.data, options.patient, score, options.records, **counts)
+        collect(options.data, options.patient, score, options.records, **counts, threshold=options.threshold)
         return 0
     records = {patient: read_records(options.records / f"{patient}.jsonl") for patient in PATIENTS}
     if options.command == "report":
-        report(records, false_per_pair=options.false_per_pair)
+        report(records, false_per_pair=options.false_per_pair, picture=options.picture)
         return 0
-    everything = [one for some in records.values() for one in some]
+    everything = [one for patient, some in records.items() if patient != options.without for one in some]
     counts = {kind: len(of_kind(everything, kind)) for kind in (*KINDS, "real")}
-    fit_confidence(everything).write(
-        options.output, {"made by": "benchmarks/lesion_confidence.py fit", "pairs": counts}
-    )
+    about = {"made by": "benchmarks/lesion_confidence.py fit", "without": options.without, "pairs": counts}
+    fit_confidence(everything).write(options.output, about)
     return 0
 
 
@@ -187,8 +196,11 @@ def _parser() -> argparse.ArgumentParser:
     collecting.add_argument("--weights", type=Path, required=True, help="that never saw the patient")
     collecting.add_argument("--stable", type=int, default=30, help="re-scans without change")
     collecting.add_argument("--changed", type=int, default=20, help="re-scans with inserted lesions")
+    collecting.add_argument("--threshold", type=float, default=THRESHOLD, help="of the probability of gain, or of loss")
     given["fit"].add_argument("--output", type=Path, required=True, help="file of the confidence")
+    given["fit"].add_argument("--without", choices=PATIENTS, help="patient whose pairs are left out")
     given["report"].add_argument("--false-per-pair", type=float, default=0.1)
+    given["report"].add_argument("--picture", type=Path, help="PNG with three curves")
     return parser
 
 

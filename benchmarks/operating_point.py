@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Choose the thresholds of change on simulated pairs and print how each pair of them does.
+"""Print how each pair of thresholds of change does on simulated pairs.
 
 The pairs are drawn as training draws them, from its scans, with lesions and acquisitions of another seed; change
 that is too faint to be marked (UNKNOWN) counts neither for nor against:
@@ -29,7 +29,7 @@ from monai_microchange.networks.weights import with_weights
 from monai_microchange.postprocessing import find_changes
 from monai_microchange.transforms import RandSimulateChanged
 
-THRESHOLDS = (0.2, 0.3, 0.4, 0.5)
+THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.5)
 SEEDS = (0.9, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995)
 BLOCK = (112, 112, 112)
 SPACING_MM = (1.0, 1.0, 1.0)

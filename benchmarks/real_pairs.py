@@ -6,7 +6,7 @@ The folder of real scans comes from --data or the environment variable MICROCHAN
 
     python benchmarks/real_pairs.py --results results --pictures pictures -- --device cpu
 
-Weights come from the bundle, from --weights FILE, or, of a cross-validation, from the fold that held each patient out:
+Each patient is compared with the weights that the bundle has of the fold that held the patient out, or with others:
 
     python benchmarks/real_pairs.py --weights patient01=fold0/model.pt --weights patient19=fold1/model.pt --json x.json
 
@@ -64,15 +64,14 @@ def _score(options: argparse.Namespace, folder: Path) -> None:
     """Check the weights, compare, score, print."""
     cases = {patient: Path(options.data) / DATA_SET / patient for patient in options.patients}
     results = {patient: folder / patient for patient in cases}
-    shipped = shipped_bundle() / "models" / "model.pt"
-    weights = weights_of_patients(options.weights, list(cases), shipped)
+    folds = [f"{patient}={shipped_bundle() / 'models' / f'without_{patient}.pt'}" for patient in cases]
+    weights = weights_of_patients(options.weights or folds, list(cases))
     allowed = options.allow_unknown_training
     for patient, case in cases.items():
         check_held_out(case, weights[patient], allow_unknown=allowed)
     for patient, case in cases.items():
         if not options.no_run:
-            given = ["--weights", str(weights[patient])] if options.weights else []
-            run_compare(case, results[patient], [*given, *options.compare_options])
+            run_compare(case, results[patient], ["--weights", str(weights[patient]), *options.compare_options])
         check_made_with(results[patient], weights[patient], allow_unknown=allowed)
     unknown = [patient for patient, path in weights.items() if not record_is_complete(path)]
     if unknown:

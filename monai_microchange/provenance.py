@@ -62,7 +62,7 @@ def provenance_record(
         "operating_point": data.get("operating_point"),
         "registration": _registration_record(registration, data.get("deformation")),
         "comparability": comparability.record(),
-        "warnings": [*pair.warnings, *_in_doubt(data), *_forced(comparability)],
+        "warnings": [*pair.warnings, *_in_doubt(data), *_forced(comparability), *_uncalibrated(data)],
         "note": "For research use only; not a medical device.",
     }
 
@@ -115,6 +115,13 @@ def _forced(comparability: Comparability) -> list[str]:
     """What forbade the comparison that was made all the same."""
     worst = [reason for reason in comparability.reasons if reason.verdict is Verdict.DO_NOT_COMPARE]
     return [f"{reason.sentence} Compared all the same (force)." for reason in worst]
+
+
+def _uncalibrated(data: Mapping[str, Any]) -> list[str]:
+    """That nobody measured how sure these weights are."""
+    if "other weights" not in data.get("operating_point", {}).get("confidence", ""):
+        return []
+    return ["Confidence: fitted to other weights than these; false lesions may be more, or fewer, than asked for."]
 
 
 def _bundle_record(root: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def small_bundle(folder: Path, modalities: int = 1) -> Path:
     text = config.read_text().replace("modalities: [FLAIR]", f"modalities: [{', '.join(names)}]")
     text = text.replace("channels: [16, 32, 64, 96]", "channels: [4, 8, 8, 8]")
     # nothing is known of how sure such weights are
-    text = text.replace("confidence: $@bundle_root", "confidence: null # ")
+    text = text.replace("confidence: auto", "confidence: none")
     config.write_text(text.replace("false_per_pair: 0.1", "false_per_pair: null"))
     torch.manual_seed(0)
     network = MicroChangeNet(3, 4 * modalities, channels=(4, 8, 8, 8))

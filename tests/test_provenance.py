@@ -39,7 +39,7 @@ def test_alignment_is_recorded_with_its_certainty(sample_result):
     assert sample_result.provenance["warnings"] == []
 
 
-def recorded(registration, *, n_brains, comparability=None):
+def recorded(registration, *, n_brains, comparability=None, **more):
     """What is recorded of a scan against itself."""
     visit = Visit({"FLAIR": MetaTensor(torch.ones(1, 4, 4, 4))}, Path("scan.nii.gz"), "0" * 64)
     data = {
@@ -49,6 +49,7 @@ def recorded(registration, *, n_brains, comparability=None):
         "region": "made up",
         "lesion_source": "made up",
         **{f"{name}_brain": torch.ones(1, 4, 4, 4) for name in VISITS[:n_brains]},
+        **more,
     }
     root = shipped_bundle()
     return provenance_record(data, bundle_root=root, weights=root / "models" / "model.pt", device="cpu", seeds={})
@@ -93,3 +94,9 @@ def test_outcome_counts_changed_lesions_only(sample_result):
     assert facts["counts"]["stable"] == len(stable)
     assert (facts["volume_mm3"]["gain"], facts["volume_mm3"]["loss"]) == (0, 0)
     assert facts["volume_mm3"]["assessed"] > 1e6
+
+
+def test_a_confidence_of_other_weights_is_a_doubt():
+    assert recorded(SURE, n_brains=2)["warnings"] == []
+    (doubt,) = recorded(SURE, n_brains=2, operating_point={"confidence": "calibrated for other weights"})["warnings"]
+    assert "fitted to other weights" in doubt

@@ -189,12 +189,12 @@ def _case(entry: Any, what: str, name: str, root: Path, labelled: bool) -> Label
 
 def _check_kinds(given: Mapping[str, Any], what: str) -> None:
     """Refuse a fold that is no number, and so on: what JSON lets pass."""
-    kinds = {"signed": bool, "patient": str, "fold": int, "interval_days": int, "thickness_mm": (int, float)}
+    kinds: dict[str, type] = {"signed": bool, "patient": str, "fold": int, "interval_days": int, "thickness_mm": float}
     for key, kind in kinds.items():
         value = given.get(key)
-        if value is not None and (not isinstance(value, kind) or (kind is not bool and isinstance(value, bool))):
-            expected = "number" if isinstance(kind, tuple) else kind.__name__
-            raise InputError(f"{what}: expected {key} to be a {expected}, got {value!r}; correct it.")
+        accepted = (int, float) if kind is float else kind
+        if value is not None and (not isinstance(value, accepted) or (kind is not bool and isinstance(value, bool))):
+            raise InputError(f"{what}: expected {key} to be a {kind.__name__}, got {value!r}; correct it.")
 
 
 def _from_root(value: Any, root: Path) -> Any:

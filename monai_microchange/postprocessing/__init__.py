@@ -2,7 +2,7 @@
 """From probability maps to lesions: lesion at a visit, components of change, types, confidence, the list of lesions."""
 
 from monai_microchange.postprocessing.candidates import CANDIDATE_FEATURES, describe_candidates
-from monai_microchange.postprocessing.confidence import ConfidenceModel, OperatingPoint
+from monai_microchange.postprocessing.confidence import ConfidenceModel, OperatingPoint, load_confidence
 from monai_microchange.postprocessing.find_lesions import FindLesionsd
 from monai_microchange.postprocessing.hyperintensity import visit_lesions
 from monai_microchange.postprocessing.lesions import list_lesions
@@ -21,6 +21,7 @@ __all__ = [
     "describe_candidates",
     "find_changes",
     "list_lesions",
+    "load_confidence",
     "locate_lesions",
     "visit_lesions",
 ]

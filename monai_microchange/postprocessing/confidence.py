@@ -3,7 +3,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from scipy.special import expit
 from monai_microchange.data import InputError
 from monai_microchange.postprocessing.candidates import CANDIDATE_FEATURES
 
-__all__ = ["ConfidenceModel", "OperatingPoint"]
+__all__ = ["ConfidenceModel", "OperatingPoint", "load_confidence"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class ConfidenceModel:
         weights: (F,) of the standardised features.
         bias: log-odds of a component of middling features.
         curve: operating points, rising in confidence.
+        of_other_weights: it was fitted to what another network than the one in use found.
 
     Raises:
         ValueError: if there are not as many numbers as features, or the curve is not in order.
@@ -61,6 +62,7 @@ class ConfidenceModel:
     weights: tuple[float, ...]
     bias: float
     curve: tuple[OperatingPoint, ...] = ()
+    of_other_weights: bool = False
 
     def __post_init__(self) -> None:
         sizes = {len(part) for part in (self.middle, self.spread, self.weights)}
@@ -139,8 +141,9 @@ class ConfidenceModel:
                     f"{path}: expected the features {', '.join(CANDIDATE_FEATURES)}, got {', '.join(map(str, names))}; "
                     "fit the confidence anew with this version."
                 )
-            columns = (tuple(one[part] for one in features) for part in ("middle", "spread", "weight"))
-            return cls(*columns, held["bias"], tuple(OperatingPoint(**point) for point in held["curve"]))
+            middle, spread, weights = (tuple(one[part] for one in features) for part in ("middle", "spread", "weight"))
+            curve = tuple(OperatingPoint(**point) for point in held["curve"])
+            return cls(middle, spread, weights, float(held["bias"]), curve)
         except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise InputError(f"{path}: expected a fitted confidence, got {error!r}; check the file.") from error
 
@@ -154,3 +157,29 @@ class ConfidenceModel:
             "curve": [asdict(point) for point in self.curve],
         }
         Path(path).write_text(json.dumps(held, indent=1) + "\n")
+
+
+def load_confidence(path: str | Path, weights: str | Path, otherwise: str | Path) -> ConfidenceModel | None:
+    """The confidence that goes with a network's weights.
+
+    Args:
+        path: file of it; "auto" for the one beside the weights (`model.pt`: `model.confidence.json`) or, where there is
+            none, `otherwise`; "none" for none.
+        weights: file of the weights in use.
+        otherwise: file that was fitted to other weights.
+
+    Raises:
+        InputError: if the file is missing, or was made for other features.
+
+    Example:
+        >>> load_confidence("none", "model.pt", "model.confidence.json") is None
+        True
+    """
+    if str(path) == "none":
+        return None
+    if str(path) != "auto":
+        return ConfidenceModel.read(path)
+    beside = Path(weights).with_suffix(".confidence.json")
+    if beside.is_file():
+        return ConfidenceModel.read(beside)
+    return replace(ConfidenceModel.read(otherwise), of_other_weights=True)

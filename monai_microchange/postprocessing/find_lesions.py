@@ -136,6 +136,10 @@ class FindLesionsd(MapTransform):
             out[name] = MetaTensor(torch.from_numpy(array)[None], affine=affine)
         names = ("threshold", "seed_threshold", "min_volume_mm3", "false_per_pair", "least_confidence")
         out["operating_point"] = {name: getattr(self, name) for name in names}
+        out["operating_point"]["confidence"] = "the network's own probability"
+        if self.confidence is not None:
+            other = self.confidence.of_other_weights
+            out["operating_point"]["confidence"] = f"calibrated{' for other weights' if other else ''}"
         return out
 
     def _sure_enough(

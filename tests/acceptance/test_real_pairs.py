@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two real pairs with expert masks, which the shipped weights never saw."""
+"""The two real pairs with expert masks, each compared with the weights that never saw it."""
 
 import importlib.util
 import sys
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from monai_microchange._shipped import shipped_bundle
 from monai_microchange.pipeline import compare
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -20,14 +21,18 @@ ORACLE = {"patient01": (0.658, 0.182), "patient19": (0.480, 0.362)}
 after N4 and local standardisation, which lifted both."""
 
 
+def weights_of(patient):
+    return shipped_bundle() / "models" / f"without_{patient}.pt"
+
+
 @pytest.fixture(scope="module")
 def compared(real_data, tmp_path_factory):
     """Both pairs, compared once: result and folder by patient."""
     results = {}
     for patient in ORACLE:
-        case = real_data / "ljubljana_longitudinal" / patient
+        scans = [str(real_data / "ljubljana_longitudinal" / patient / f"study{n}_FLAIR.nii.gz") for n in (1, 2)]
         folder = tmp_path_factory.mktemp(patient) / "result"
-        results[patient] = compare(str(case / "study1_FLAIR.nii.gz"), str(case / "study2_FLAIR.nii.gz"), folder)
+        results[patient] = compare(*scans, folder, weights=weights_of(patient))
     return results
 
 
@@ -59,7 +64,8 @@ def test_metrics_agree_with_an_independent_script(compared, real_data, patient):
 def test_swapping_the_visits_exchanges_the_types(compared, real_data):
     case = real_data / "ljubljana_longitudinal" / "patient01"
     forth = compared["patient01"]
-    back = compare(str(case / "study2_FLAIR.nii.gz"), str(case / "study1_FLAIR.nii.gz"))
+    scans = [str(case / f"study{n}_FLAIR.nii.gz") for n in (2, 1)]
+    back = compare(*scans, weights=weights_of("patient01"))
     np.testing.assert_allclose(back.change.affine, forth.change.affine, atol=1e-6)
     one, other = forth.change.numpy()[0], back.change.numpy()[0]
     exchanged = np.where(other > 0, 5 - other.astype(int), 0)

@@ -8,7 +8,7 @@ import pytest
 from scipy.special import expit
 
 from monai_microchange.data import InputError
-from monai_microchange.postprocessing import CANDIDATE_FEATURES, ConfidenceModel, OperatingPoint
+from monai_microchange.postprocessing import CANDIDATE_FEATURES, ConfidenceModel, OperatingPoint, load_confidence
 
 N = len(CANDIDATE_FEATURES)
 CURVE = (OperatingPoint(0.0, 3.0, 0.9), OperatingPoint(0.4, 0.5, 0.7), OperatingPoint(0.8, 0.1, 0.5))
@@ -98,3 +98,13 @@ def test_true_ones_alone_cannot_be_fitted():
 def test_curve_out_of_order_is_refused(model):
     with pytest.raises(ValueError, match="rising"):
         replace(model, curve=CURVE[::-1])
+
+
+def test_confidence_beside_the_weights_comes_first(model, tmp_path):
+    weights, shipped = tmp_path / "mine.pt", tmp_path / "model.confidence.json"
+    replace(model, bias=-1.0).write(shipped)
+    assert load_confidence("auto", weights, shipped) == replace(model, bias=-1.0, of_other_weights=True)
+    model.write(tmp_path / "mine.confidence.json")
+    assert load_confidence("auto", weights, shipped) == model
+    assert load_confidence(shipped, weights, "nowhere") == replace(model, bias=-1.0)
+    assert load_confidence("none", weights, shipped) is None

@@ -39,7 +39,7 @@ def bundle(tmp_path_factory) -> Path:
     definition = "  {_target_: torch.nn.Conv3d, in_channels: 4, out_channels: 3, kernel_size: 1}\n"
     text = (before + network + definition + after).replace("spacing_mm: 1.0", "spacing_mm: 2.0")
     # nothing is known of how sure such weights are
-    text = text.replace("confidence: $@bundle_root", "confidence: null # ")
+    text = text.replace("confidence: auto", "confidence: none")
     config.write_text(text.replace("false_per_pair: 0.1", "false_per_pair: null"))
     weight = torch.zeros(3, 4, 1, 1, 1)
     weight[1, 0], weight[1, 2], weight[2, 0], weight[2, 2] = -8, 8, 8, -8
