@@ -24,8 +24,9 @@ VOLUMES_MM3 = (3, 6, 10, 15, 25, 50, 100, 10000)
 
 
 def fit_confidence(records: Records) -> ConfidenceModel:
-    """Confidence and its curve, from all pairs."""
-    judged = [(one.features[one.judged], one.is_true[one.judged]) for one in records]
+    """Confidence and its curve, from all simulated pairs."""
+    simulated = [*of_kind(records, "stable"), *of_kind(records, "changed")]
+    judged = [(one.features[one.judged], one.is_true[one.judged]) for one in simulated]
     features, is_true = (np.concatenate(part) for part in zip(*judged, strict=True))
     model = ConfidenceModel.fit(features, is_true)
     return replace(model, curve=tuple(operating_points(model, records)))

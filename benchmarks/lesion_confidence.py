@@ -14,7 +14,7 @@ The patients with an expert's mask of change are held out in turn. For each, the
     python benchmarks/lesion_confidence.py report --records records
 
 In the report each patient, simulated and real, is judged by a confidence and an operating point that the other
-patient's pairs gave; `fit` takes all of them.
+patient's simulated pairs gave; `fit` takes those of both. No real pair takes part in a fit.
 """
 
 import argparse
@@ -178,7 +178,7 @@ def main() -> int:
         report(records, false_per_pair=options.false_per_pair, picture=options.picture)
         return 0
     everything = [one for patient, some in records.items() if patient != options.without for one in some]
-    counts = {kind: len(of_kind(everything, kind)) for kind in (*KINDS, "real")}
+    counts = {kind: len(of_kind(everything, kind)) for kind in KINDS}
     about = {"made by": "benchmarks/lesion_confidence.py fit", "without": options.without, "pairs": counts}
     fit_confidence(everything).write(options.output, about)
     return 0
