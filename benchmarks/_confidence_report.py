@@ -41,8 +41,9 @@ def operating_points(model: ConfidenceModel, records: Records) -> list[Operating
         allowed = int(rate * len(stable) + 1e-9)
         if allowed < 1 or allowed >= len(false):
             continue
-        least = (false[allowed - 1] + false[allowed]) / 2
-        points.append(_point(model, records, least, allowed / len(stable)))
+        # what is written has four digits; of equal confidences all are dropped or none
+        least = round(float(false[allowed]) + 0.5e-4, 4) + 1e-4
+        points.append(_point(model, records, least, float((false >= least).sum()) / len(stable)))
     return points
 
 

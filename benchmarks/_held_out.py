@@ -10,7 +10,7 @@ from monai_microchange.evaluation.trained_on import record_is_complete
 from monai_microchange.networks.weights import file_sha256, training_record
 from monai_microchange.training.inputs import hash_inputs
 
-__all__ = ["check_held_out", "check_made_with", "learnt_files", "weights_of_patients"]
+__all__ = ["check_confidence", "check_held_out", "check_made_with", "learnt_files", "weights_of_patients"]
 
 
 def weights_of_patients(given: Sequence[str], patients: Sequence[str]) -> dict[str, Path]:
@@ -94,4 +94,18 @@ def check_made_with(result: Path, weights: Path, *, allow_unknown: bool = False)
         raise ValueError(
             f"{result}: expected a result of {weights}, got one of {kind} weights "
             f"(SHA-256 {str(made_with)[:12]}); name the right ones by --weights, or run it anew."
+        )
+
+
+def check_confidence(result: Path) -> None:
+    """Refuse a result whose confidence was fitted to other weights: scans of this patient may have taken part in it.
+
+    Raises:
+        ValueError: if it was.
+    """
+    point = json.loads((result / ResultFile.PROVENANCE).read_text()).get("operating_point") or {}
+    if "other weights" in point.get("confidence", ""):
+        raise ValueError(
+            f"{result.name}: expected weights with a confidence of their own beside them, got one of other weights; "
+            "fit it with lesion_confidence.py."
         )

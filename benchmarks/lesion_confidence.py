@@ -14,7 +14,8 @@ The patients with an expert's mask of change are held out in turn. For each, the
     python benchmarks/lesion_confidence.py report --records records
 
 In the report each patient, simulated and real, is judged by a confidence and an operating point that the other
-patient's simulated pairs gave; `fit` takes those of both. No real pair takes part in a fit.
+patient's simulated pairs gave (found by weights that had learnt from the first one's real pair); `fit` takes those of
+both. No real pair takes part in a fit.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from _candidates import THRESHOLD, PairRecord, Score, measure_pair, network_score, read_records
+from _candidates import THRESHOLD, PairRecord, measure_pair, network_score, read_records
 from _confidence_picture import draw_confidence
 from _confidence_report import (
     ORDINARY_CONTRAST,
@@ -43,6 +44,7 @@ from _confidence_report import (
     rate_bound,
     volume_found,
 )
+from _held_out import check_held_out
 from _rescans import HELD_OUT_SCANS, SEVERITIES, Rescans, real_pair
 from monai.bundle import ConfigParser
 from rich.console import Console
@@ -50,7 +52,7 @@ from rich.progress import track
 from rich.table import Table
 
 from monai_microchange._shipped import shipped_bundle
-from monai_microchange.networks.weights import with_weights
+from monai_microchange.networks.weights import file_sha256, with_weights
 from monai_microchange.postprocessing import ConfidenceModel
 
 PATIENTS = tuple(HELD_OUT_SCANS)
@@ -63,12 +65,22 @@ Judged: TypeAlias = list[tuple[ConfidenceModel, float, PairRecord]]
 
 
 def collect(
-    root: Path, patient: str, score: Score, records: Path, *, stable: int, changed: int, threshold: float = THRESHOLD
+    root: Path, patient: str, weights: Path, records: Path, *, stable: int, changed: int, threshold: float = THRESHOLD
 ) -> None:
-    """Look for change in all pairs of a patient that the file of records does not hold yet."""
+    """Look for change in all pairs of a patient that the file of records does not hold yet.
+
+    Raises:
+        ValueError: if the weights learnt from the patient, or the file holds records of other weights.
+    """
+    check_held_out(root / "ljubljana_longitudinal" / patient, weights)
+    score = network_score(with_weights(bundle_network(), weights))
+    origin = {"weights_sha256": file_sha256(weights), "threshold": threshold}
     records.mkdir(parents=True, exist_ok=True)
     path = records / f"{patient}.jsonl"
-    done = {(one.about["kind"], one.about["number"]) for one in read_records(path)}
+    there = read_records(path)
+    if others := [one for one in there if {**one.about, **origin} != one.about]:
+        raise ValueError(f"{path}: expected records of {origin}, got {others[0].about}; choose another folder.")
+    done = {(one.about["kind"], one.about["number"]) for one in there}
     wanted = [("real", 0)]
     for number in range(max(stable, changed)):
         wanted += [(kind, number) for kind, count in (("stable", stable), ("changed", changed)) if number < count]
@@ -84,7 +96,7 @@ def collect(
         else:
             random = np.random.RandomState([PATIENTS.index(patient), KINDS.index(kind), number])
             data = scans[scan].pair(random, severity=severity, changes=kind == "changed")
-        about = {"patient": patient, "kind": kind, "number": number, "scan": scan}
+        about = {"patient": patient, "kind": kind, "number": number, "scan": scan, **origin}
         measure_pair(data, score, about, threshold=threshold).write(path)
 
 
@@ -169,9 +181,14 @@ def main() -> int:
         if options.data is None:
             print("Skipped: neither --data nor MICROCHANGE_DATA names the folder of real scans.")
             return 0
-        score = network_score(with_weights(bundle_network(), options.weights))
         counts = {"stable": options.stable, "changed": options.changed}
-        collect(options.data, options.patient, score, options.records, **counts, threshold=options.threshold)
+        try:
+            collect(
+                options.data, options.patient, options.weights, options.records, **counts, threshold=options.threshold
+            )
+        except ValueError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
         return 0
     records = {patient: read_records(options.records / f"{patient}.jsonl") for patient in PATIENTS}
     if options.command == "report":
@@ -179,7 +196,9 @@ def main() -> int:
         return 0
     everything = [one for patient, some in records.items() if patient != options.without for one in some]
     counts = {kind: len(of_kind(everything, kind)) for kind in KINDS}
+    weights = sorted({one.about["weights_sha256"] for one in everything})
     about = {"made by": "benchmarks/lesion_confidence.py fit", "without": options.without, "pairs": counts}
+    about |= {"found_by_weights_sha256": weights}
     fit_confidence(everything).write(options.output, about)
     return 0
 

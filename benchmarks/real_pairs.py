@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from _held_out import check_held_out, check_made_with, weights_of_patients
+from _held_out import check_confidence, check_held_out, check_made_with, weights_of_patients
 from _real_scores import DRAWS, SEED, plain, pool_scores
 from _real_tables import score_table, size_table, stage_table
 from draw_result import draw_result
@@ -73,10 +73,13 @@ def _score(options: argparse.Namespace, folder: Path) -> None:
         if not options.no_run:
             run_compare(case, results[patient], ["--weights", str(weights[patient]), *options.compare_options])
         check_made_with(results[patient], weights[patient], allow_unknown=allowed)
+        check_confidence(results[patient])
     unknown = [patient for patient, path in weights.items() if not record_is_complete(path)]
     if unknown:
         print(f"NOT KNOWN what the weights learnt from; these may be training-set scores: {', '.join(unknown)}\n")
     provenance = {p: json.loads((result / ResultFile.PROVENANCE).read_text()) for p, result in results.items()}
+    points = {json.dumps(facts.get("operating_point")) for facts in provenance.values()}
+    print(f"Operating point: {'; '.join(sorted(points))}\n")
     print(f"Seconds of each stage, and peak memory\n\n{stage_table(provenance)}")
     scores = {patient: score_result(load_case(case), results[patient]) for patient, case in cases.items()}
     pooled = pool_scores(list(scores.values()))

@@ -93,12 +93,18 @@ def load_workflow(root: Path, settings: Mapping[str, Any]) -> "PairWorkflow":
     parser = ConfigParser()
     try:
         parser.read_config(str(config))
+        if unknown := sorted(set(settings) - set(parser.get())):
+            raise InputError(
+                f"{config}: expected a bundle that knows {', '.join(unknown)}; leave it out, or update it."
+            )
         parser.update({**settings, "bundle_root": str(root)})
         workflow = parser.get_parsed_content("workflow")
     except (KeyError, YAMLError) as error:
         raise InputError(f"{config}: expected the configuration of a change bundle; got {error}.") from error
     except RuntimeError as error:
         # MONAI wraps whatever a component raises; the user's mistake is inside
+        if isinstance(error.__cause__, InputError):
+            raise error.__cause__ from error
         if isinstance(error.__cause__, (ValueError, OSError)):
             raise InputError(f"the bundle cannot be used: {error.__cause__}") from error
         if isinstance(error.__cause__, TypeError):

@@ -118,10 +118,11 @@ def _forced(comparability: Comparability) -> list[str]:
 
 
 def _uncalibrated(data: Mapping[str, Any]) -> list[str]:
-    """That nobody measured how sure these weights are."""
-    if "other weights" not in data.get("operating_point", {}).get("confidence", ""):
+    """That nobody measured how sure one may be here."""
+    point = data.get("operating_point", {}).get("confidence", "")
+    if " for " not in point:
         return []
-    return ["Confidence: fitted to other weights than these; false lesions may be more, or fewer, than asked for."]
+    return [f"Confidence: {point}; false lesions may be more, or fewer, than asked for."]
 
 
 def _bundle_record(root: Path) -> dict[str, Any]:

@@ -189,11 +189,9 @@ def _case(entry: Any, what: str, name: str, root: Path, labelled: bool) -> Label
 
 def _check_kinds(given: Mapping[str, Any], what: str) -> None:
     """Refuse a fold that is no number, and so on: what JSON lets pass."""
-    kinds: dict[str, type] = {"signed": bool, "patient": str, "fold": int, "interval_days": int, "thickness_mm": float}
-    for key, kind in kinds.items():
+    for key, kind in {"signed": bool, "patient": str, "fold": int, "interval_days": int}.items():
         value = given.get(key)
-        accepted = (int, float) if kind is float else kind
-        if value is not None and (not isinstance(value, accepted) or (kind is not bool and isinstance(value, bool))):
+        if value is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
             raise InputError(f"{what}: expected {key} to be a {kind.__name__}, got {value!r}; correct it.")
 
 

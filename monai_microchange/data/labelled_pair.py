@@ -34,7 +34,6 @@ class LabelledPair:
         patient: whose scans these are; by default the case's name.
         fold: of a cross-validation, the same for all pairs of a patient.
         interval_days: days from baseline to follow-up.
-        thickness_mm: of the thicker of both scans' slices; lesions that training adds are as blurred.
     """
 
     name: str
@@ -50,7 +49,6 @@ class LabelledPair:
     patient: str = ""
     fold: int | None = None
     interval_days: int | None = None
-    thickness_mm: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "patient", self.patient or self.name)
@@ -74,6 +72,4 @@ class LabelledPair:
             record["label_to_baseline"] = self.label_to_baseline.tolist()
             if self.ignore is not None:
                 record["label_ignore"] = self.ignore
-        if self.thickness_mm is not None:
-            record["thickness_mm"] = self.thickness_mm
         return record

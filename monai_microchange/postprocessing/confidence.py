@@ -83,6 +83,8 @@ class ConfidenceModel:
         Raises:
             InputError: if no point of the curve is that strict.
         """
+        if np.isinf(false_per_pair):
+            return 0.0
         for point in self.curve:
             if point.false_per_pair <= false_per_pair:
                 return point.confidence
@@ -94,22 +96,18 @@ class ConfidenceModel:
         )
 
     @classmethod
-    def fit(
-        cls, features: np.ndarray, is_true: np.ndarray, weight: np.ndarray | None = None, *, penalty: float = 1.0
-    ) -> "ConfidenceModel":
+    def fit(cls, features: np.ndarray, is_true: np.ndarray, *, penalty: float = 1.0) -> "ConfidenceModel":
         """Fit by penalised maximum likelihood.
 
         Args:
             features: (n, F), columns of `describe_candidates`.
             is_true: (n,) bool.
-            weight: (n,) how much each counts; 1 by default.
             penalty: of the squared weights; the bias has none.
 
         Raises:
             ValueError: if not both true and false components are there.
         """
         true = np.asarray(is_true, dtype=float)
-        counts = np.ones(len(true)) if weight is None else np.asarray(weight, dtype=float)
         if not 0 < true.sum() < len(true):
             raise ValueError(f"expected true and false components to fit, got {int(true.sum())} true of {len(true)}")
         middle, spread = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-6)
@@ -117,8 +115,8 @@ class ConfidenceModel:
 
         def cost(beta: np.ndarray) -> tuple[float, np.ndarray]:
             odds = design @ beta
-            loss = counts @ (np.logaddexp(0, odds) - true * odds) + penalty / 2 * beta[:-1] @ beta[:-1]
-            slope = design.T @ (counts * (expit(odds) - true))
+            loss = (np.logaddexp(0, odds) - true * odds).sum() + penalty / 2 * beta[:-1] @ beta[:-1]
+            slope = design.T @ (expit(odds) - true)
             slope[:-1] += penalty * beta[:-1]
             return float(loss), slope
 
@@ -144,7 +142,9 @@ class ConfidenceModel:
             middle, spread, weights = (tuple(one[part] for one in features) for part in ("middle", "spread", "weight"))
             curve = tuple(OperatingPoint(**point) for point in held["curve"])
             return cls(middle, spread, weights, float(held["bias"]), curve)
-        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        except InputError:
+            raise
+        except (OSError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: expected a fitted confidence, got {error!r}; check the file.") from error
 
     def write(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:

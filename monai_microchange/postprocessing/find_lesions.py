@@ -22,6 +22,8 @@ from monai_microchange.postprocessing.types import ChangeMaps, find_changes
 
 __all__ = ["FindLesionsd"]
 
+FOR_OTHER = " for other weights, another region or other voxels"
+
 
 class FindLesionsd(MapTransform):
     """Turn logits into maps of change and a list of lesions.
@@ -50,10 +52,10 @@ class FindLesionsd(MapTransform):
         min_volume_mm3: smaller components are dropped.
         confidence: gives each component the probability that it is true; None leaves the network's own.
         false_per_pair: drop components by their confidence so that a pair without change has so many false lesions on
-            average; None keeps all.
+            average; None, infinity (also as text), or no confidence keeps all.
 
     Raises:
-        ValueError: if a number is out of its range, or `false_per_pair` is given without a confidence.
+        ValueError: if a number is out of its range.
         InputError: if `false_per_pair` is stricter than what was measured.
     """
 
@@ -68,18 +70,16 @@ class FindLesionsd(MapTransform):
         false_per_pair: float | None = None,
     ):
         super().__init__(keys)
-        if false_per_pair is not None and confidence is None:
-            raise ValueError("false_per_pair needs a bundle with a fitted confidence; leave it out")
         if not 0 < threshold < 1:
             raise ValueError(f"threshold must be between 0 and 1; got {threshold}")
         self.threshold = threshold
         self.seed_threshold = seed_threshold
         self.min_volume_mm3 = min_volume_mm3
         self.confidence = confidence
-        self.false_per_pair = None if false_per_pair is None or math.isinf(false_per_pair) else false_per_pair
-        self.least_confidence = 0.0
-        if confidence is not None and false_per_pair is not None:
-            self.least_confidence = confidence.least_confidence(false_per_pair)
+        rate = math.inf if false_per_pair in (None, "null", "none") else float(false_per_pair)  # type: ignore[arg-type]
+        keeps_all = confidence is None or math.isinf(rate)
+        self.false_per_pair = None if keeps_all else rate
+        self.least_confidence = 0.0 if confidence is None or keeps_all else confidence.least_confidence(rate)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Find the lesions in `data`."""
@@ -138,8 +138,8 @@ class FindLesionsd(MapTransform):
         out["operating_point"] = {name: getattr(self, name) for name in names}
         out["operating_point"]["confidence"] = "the network's own probability"
         if self.confidence is not None:
-            other = self.confidence.of_other_weights
-            out["operating_point"]["confidence"] = f"calibrated{' for other weights' if other else ''}"
+            same = not self.confidence.of_other_weights and "seed_region" in out and _is_unit(affine.numpy())
+            out["operating_point"]["confidence"] = f"calibrated{'' if same else FOR_OTHER}"
         return out
 
     def _sure_enough(
@@ -178,3 +178,8 @@ class FindLesionsd(MapTransform):
                 )
                 out[name] = MetaTensor(torch.from_numpy(mask)[None], affine=out["brain"].affine)
         out["lesion_source"] = source
+
+
+def _is_unit(affine: np.ndarray) -> bool:
+    """Whether voxels are of 1 mm, as those of the pairs were to which confidence is fitted."""
+    return bool(np.allclose(spacing_from_affine(affine), 1.0, atol=1e-3))

@@ -88,10 +88,12 @@ def simulated_records(found, tmp_path):
 def test_fit_and_operating_points(found, figures, tmp_path):
     records = simulated_records(found, tmp_path)
     model = figures.fit_confidence(records)
-    first, *others = model.curve
+    first = model.curve[0]
     # all is kept: of a stable pair both components are false; of a changed one the new lesion of two is found
     assert (first.confidence, first.false_per_pair, first.sensitivity) == (0.0, 2.0, 0.5)
-    assert all(point.false_per_pair >= 0.1 for point in others)
+    false = np.concatenate([model(one.features) for one in figures.of_kind(records, "stable")])
+    for point in model.curve:
+        assert point.false_per_pair == pytest.approx((false >= point.confidence).sum() / 10)
     stable, changed = figures.of_kind(records, "stable"), figures.of_kind(records, "changed")
     assert figures.count_lesions(model, changed[0], 0.0) == {
         "found": 1,
@@ -116,3 +118,14 @@ def test_volume_found_by_logistic_regression(figures):
     chance = expit(2 * np.log(volume / 15) + 1.5 * np.log(contrast / 0.5) + np.log(4))
     table = np.column_stack([volume, contrast, rng.random(20000) < chance])
     assert figures.volume_found(table, sensitivity=0.8, contrast=0.5) == pytest.approx(15, rel=0.05)
+
+
+def test_candidates_are_those_of_the_bundle(found):
+    from monai.bundle import ConfigParser
+
+    from monai_microchange._shipped import shipped_bundle
+    from monai_microchange.transforms.region import EDGE_MM
+
+    config = ConfigParser.load_config_file(str(shipped_bundle() / "configs" / "inference.yaml"))
+    assert (found.THRESHOLD, found.LEAST_PEAK) == (config["threshold"], config["seed_threshold"])
+    assert (found.EDGE_MM, found.SPACING_MM[0]) == (EDGE_MM, config["spacing_mm"])

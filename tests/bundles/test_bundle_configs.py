@@ -11,6 +11,7 @@ from monai.bundle import ComponentLocator
 
 import monai_microchange
 from monai_microchange._shipped import shipped_bundle
+from monai_microchange.networks.weights import file_sha256, training_record
 
 CONFIGS = [
     ("ms_lesion_change", "train.yaml"),
@@ -100,3 +101,19 @@ def test_a_fold_of_the_real_pairs_is_held_out(change_bundle, read_config, real_d
     records = parser.get_parsed_content("train#pairs")
     assert [record["name"] for record in records] == learnt
     assert not any(record["label_signed"] for record in records)
+
+
+def test_weights_say_what_they_learnt_from(change_bundle):
+    """Both real pairs; the other one; none. All go on from the same."""
+    models = change_bundle / "models"
+    start = file_sha256(models / "simulated.pt")
+    assert not [name for name in training_record(models / "simulated.pt")["inputs"] if name.startswith("pair")]
+    held = {}
+    for name in ("model", "without_patient01", "without_patient19"):
+        record = training_record(models / f"{name}.pt")
+        assert record["inputs_complete"]
+        assert record["started_from_sha256"] == start
+        assert (models / f"{name}.confidence.json").is_file()
+        held[name] = {digest for file, digest in record["inputs"].items() if file.startswith("pair")}
+    assert [len(held[name]) for name in held] == [6, 3, 3]
+    assert held["model"] == held["without_patient01"] | held["without_patient19"]

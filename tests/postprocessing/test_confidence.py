@@ -34,16 +34,6 @@ def test_fit_finds_the_probabilities_that_the_data_were_drawn_with(drawn, model)
     assert model.weights[0] == pytest.approx(1.5, abs=0.15)
 
 
-def test_weights_count_as_repetitions(drawn):
-    features, truth = drawn[0][:200], drawn[1][:200]
-    counts = np.where(np.arange(200) < 50, 2.0, 1.0)
-    twice = np.concatenate([features, features[:50]])
-    # the same scaling, so that the penalty is the same too
-    weighted = ConfidenceModel.fit(features, truth, counts, penalty=0.0)
-    repeated = ConfidenceModel.fit(twice, np.concatenate([truth, truth[:50]]), penalty=0.0)
-    np.testing.assert_allclose(weighted(features), repeated(features), atol=2e-3)
-
-
 def test_no_component_has_no_confidence(model):
     assert model(np.zeros((0, N))).shape == (0,)
 

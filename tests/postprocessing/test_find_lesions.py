@@ -159,6 +159,22 @@ def test_exchanged_visits_have_the_same_confidences():
     assert [row.change_type and row.change_type.swapped for row in one] == [row.change_type for row in other]
 
 
-def test_rate_of_false_lesions_needs_a_confidence():
-    with pytest.raises(ValueError, match="needs a bundle with a fitted confidence"):
-        FindLesionsd(false_per_pair=0.1)
+@pytest.mark.parametrize("rate", [None, float("inf"), "inf", "null"])
+def test_all_changes_can_be_kept(rate):
+    out = FindLesionsd(confidence=by_volume(), false_per_pair=rate)(shown_pair())
+    assert {lesion.type_name for lesion in out["lesions"]} == {"new", "enlarging", "resolved"}
+    assert out["operating_point"]["false_per_pair"] is None
+
+
+def test_without_a_confidence_all_changes_are_kept():
+    out = FindLesionsd(false_per_pair=0.1)(pair())
+    assert {lesion.type_name for lesion in out["lesions"]} == {"new", "enlarging", "resolved"}
+    assert out["operating_point"]["confidence"] == "the network's own probability"
+
+
+def test_where_nobody_measured_the_confidence_the_record_says_so():
+    data = shown_pair()
+    model = by_volume()
+    assert "other" in FindLesionsd(confidence=model)(data)["operating_point"]["confidence"]
+    usual = {**data, "seed_region": wrap(np.ones(SHAPE, np.uint8))}
+    assert FindLesionsd(confidence=model)(usual)["operating_point"]["confidence"] == "calibrated"
